@@ -1,0 +1,79 @@
+"""rightsx: a matching engine and settlement core for time-limited discounted consumption rights.
+
+    import rightsx as rx
+
+    market = rx.Exchange()          a whole market: accounts, series, books, escrow, deadlines
+    book = rx.OrderBook()           matching alone, without accounts and money
+    rx.schedule.linear(...)         how a right's value falls as its deadline nears
+
+Names are loaded when they are first used, so that importing the package costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rightsx import schedule
+    from rightsx.errors import AuditError, CorruptionError, InputFileError, MisuseError, RefusedError, RightsxError
+    from rightsx.exchange import Exchange
+    from rightsx.orderbook import OrderBook
+    from rightsx.protocol import COMMAND, EVENT, REPORT, CommandKind, EventKind, Limits, Refusal
+    from rightsx.vocabulary import command, describe
+
+__version__ = "0.1.0"
+
+_HOME: Final = {
+    "Exchange": "exchange",
+    "OrderBook": "orderbook",
+    "schedule": "",
+    "Limits": "protocol",
+    "COMMAND": "protocol",
+    "EVENT": "protocol",
+    "REPORT": "protocol",
+    "CommandKind": "protocol",
+    "EventKind": "protocol",
+    "Refusal": "protocol",
+    "command": "vocabulary",
+    "describe": "vocabulary",
+    "RightsxError": "errors",
+    "MisuseError": "errors",
+    "RefusedError": "errors",
+    "InputFileError": "errors",
+    "CorruptionError": "errors",
+    "AuditError": "errors",
+}
+
+__all__ = [
+    "COMMAND",
+    "EVENT",
+    "REPORT",
+    "AuditError",
+    "CommandKind",
+    "CorruptionError",
+    "EventKind",
+    "Exchange",
+    "InputFileError",
+    "Limits",
+    "MisuseError",
+    "OrderBook",
+    "Refusal",
+    "RefusedError",
+    "RightsxError",
+    "command",
+    "describe",
+    "schedule",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'rightsx' has no attribute {name!r}")
+    if not _HOME[name]:
+        return importlib.import_module(f"rightsx.{name}")
+    return getattr(importlib.import_module(f"rightsx.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

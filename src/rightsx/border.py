@@ -1,0 +1,117 @@
+"""Turns what people type (words, dates, spans) into the integers of the protocol.
+
+Everything that a verb of the public API accepts beside integers is read here and nowhere else, so
+that a date means the same in a listing, in a scenario file and on the command line. A wrong word or
+type is a `MisuseError` that says what is allowed; nothing has been logged by then.
+
+    "2026-06-30"  "2026-06-30T12:00:00+02:00"  datetime  1767225600000000000   → ns since 1970, UTC
+    "90s"  "15m"  "12h"  "7d"  "1d 12h"  timedelta  86400000000000             → ns
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Final, TypeVar
+
+from rightsx.errors import MisuseError
+from rightsx.protocol import DAY_NS, Refusal, Side, TimeInForce
+from rightsx.vocabulary import integer
+
+Time = int | str | dt.datetime | dt.date
+Span = int | str | dt.timedelta
+
+_UNIT_NS: Final = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": DAY_NS,
+    "w": 7 * DAY_NS,
+}
+_SPAN: Final = re.compile(r"(\d+)\s*(ns|us|ms|[smhdw])\s*")
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
+TIMES_IN_FORCE: Final = {"gtc": TimeInForce.GTC, "gtd": TimeInForce.GTD, "ioc": TimeInForce.IOC, "fok": TimeInForce.FOK}
+
+T = TypeVar("T")
+
+
+def time_ns(name: str, value: Time, code: Refusal = Refusal.BadTime) -> int:
+    """Read a moment as ns since 1970 UTC: an integer of ns, an ISO date or time, a `datetime` or `date`.
+
+    A time without a zone is UTC. Raises `MisuseError` with `code` for anything else. Exact to the
+    microsecond that Python's `datetime` holds.
+
+    >>> time_ns("expire", "2026-01-01")
+    1767225600000000000
+    """
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError as error:
+            raise MisuseError(f"{name} was {value!r}; a date such as 2026-06-30 or 2026-06-30T12:00 is due", code) from error
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone follows
+    if isinstance(value, dt.datetime):
+        moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
+    return integer(name, value, code)
+
+
+def span_ns(name: str, value: Span, code: Refusal = Refusal.BadTime) -> int:
+    """Read a span as ns: an integer of ns, words such as "12h" or "1d 12h", or a `timedelta`.
+
+    >>> span_ns("hold", "1d 12h")
+    129600000000000
+    """
+    if isinstance(value, dt.timedelta):
+        return value // dt.timedelta(microseconds=1) * 1_000
+    if isinstance(value, str):
+        parts = _SPAN.findall(value)
+        if not parts or _SPAN.sub("", value).strip():
+            raise MisuseError(f"{name} was {value!r}; a span such as 90s, 15m, 12h, 7d or '1d 12h' is due", code)
+        return sum(int(count) * _UNIT_NS[unit] for count, unit in parts)
+    return integer(name, value, code)
+
+
+def word(name: str, value: object, words: dict[str, T], code: Refusal = Refusal.BadTerms) -> T:
+    """Look a word up, whatever its case; raises `MisuseError` listing the words that are known.
+
+    >>> word("side", "BUY", SIDES).name
+    'BUY'
+    """
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    for member in words.values():
+        if type(value) is type(member) and value == member:
+            return member
+    raise MisuseError(f"{name} was {value!r}; one of {', '.join(words)} is due", code)
+
+
+def text(name: str, value: object, most_bytes: int) -> str:
+    """Let a string of 1 to `most_bytes` bytes of UTF-8 pass."""
+    if not isinstance(value, str) or not 0 < len(value.encode()) <= most_bytes:
+        raise MisuseError(f"{name} was {value!r}; a text of 1 to {most_bytes} bytes is due", Refusal.BadTerms)
+    return value
+
+
+def iso(time: int) -> str:
+    """Write a moment as people read it, in UTC, as fine as it needs to be.
+
+    >>> iso(1767225600000000000), iso(1767225600000000001)
+    ('2026-01-01', '2026-01-01 00:00:00.000000001')
+    """
+    seconds, nanos = divmod(time, 1_000_000_000)
+    try:
+        moment = _EPOCH + dt.timedelta(seconds=seconds)
+    except OverflowError:
+        return f"{time} ns"
+    if nanos:
+        return f"{moment:%Y-%m-%d %H:%M:%S}.{nanos:09d}"
+    if time % DAY_NS:
+        return f"{moment:%Y-%m-%d %H:%M:%S}"
+    return f"{moment:%Y-%m-%d}"

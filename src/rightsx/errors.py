@@ -1,0 +1,68 @@
+"""Every way a caller or a file can be wrong.
+
+    RightsxError
+    ├── MisuseError        the call itself is wrong: a float where an integer is due, an unknown word
+    ├── RefusedError       the market said no, and the caller asked for exceptions
+    ├── InputFileError     a file that people write is wrong: which file, which line, what was expected
+    ├── CorruptionError    bytes that a machine wrote are not what was written
+    └── AuditError         the books do not add up: a defect of this library, never of the caller
+
+A *refusal* is not in this tree: it is an event with a code (R35), and only becomes an exception when
+`raise_on_refusal=True` asks for it. A broken invariant inside the library is an `assert` or, in an
+audit that was asked for, an `AuditError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RightsxError(Exception):
+    """The root of all errors that rightsx raises on purpose."""
+
+
+class MisuseError(RightsxError, ValueError):
+    """The call is wrong, whatever state the market is in; nothing was logged and nothing changed.
+
+    `code` is the refusal number that the wrong value anticipates (R1), 0 where there is none.
+    """
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        """Keep the clause for people and the `code` for programs."""
+        super().__init__(message)
+        self.code = code
+
+
+class RefusedError(RightsxError):
+    """The market refused a command; raised only under `raise_on_refusal=True`.
+
+    `refused` is what a result would have carried: code, field, what was found, what is allowed.
+    """
+
+    def __init__(self, refused: object) -> None:
+        """Carry the refusal as it stands in a result."""
+        super().__init__(str(refused))
+        self.refused = refused
+
+
+class InputFileError(RightsxError):
+    """A file that people write has a wrong line; the message is one line for a terminal."""
+
+    def __init__(self, path: Path | str, line: int, expected: str) -> None:
+        """Name the file, its `line` (from 1; 0 is the file as a whole) and what was `expected` there."""
+        where = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{where}: {expected}")
+        self.path = path
+        self.line = line
+        self.expected = expected
+
+
+class CorruptionError(RightsxError):
+    """Bytes that a machine wrote do not match what they claim to be; nothing was applied."""
+
+
+class AuditError(RightsxError):
+    """The books of a market do not add up (R11, R36); the message names the first sum that is off."""

@@ -1,0 +1,872 @@
+"""The verbs people type: turns them into commands for a twin, and events into results.
+
+    market = Exchange()
+    shop = market.register_merchant("Cafe Nord")
+    ann = market.open_account()
+    coffee = market.list_series(merchant=shop, product="coffee", par=100, issue_price=80, authorised=1_000,
+                                expire="2026-06-30", policy="forfeit")
+    market.deposit(account=ann, amount=100_00)
+    market.subscribe(series=coffee, account=ann, qty=50)
+
+Every verb is keyword-only, takes integers, words and dates (`border`), builds one command
+(`vocabulary`), and answers with a result (`results`) that is true if the market accepted. Money is
+always integer minor units, quantities integer units, times ns since 1970 UTC or an ISO date. Common to
+all verbs and not repeated below:
+
+- `time_ns=` stamps the command; without it the `clock=` of the exchange does, or the engine's own clock.
+- `ref=` is an idempotency key (1 … 2^64 − 1): the same command under it is answered, not done again.
+- a refusal is `result.refused` with code and values, or a `RefusedError` under `raise_on_refusal=True`.
+- a wrong type or word is a `MisuseError` before anything is logged.
+
+The face does not know which twin it has, decides nothing, and is the only place that reads a clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from rightsx import reports, results, schedule as schedules
+from rightsx.border import SIDES, TIMES_IN_FORCE, Span, Time, iso, span_ns, text, time_ns as to_ns, word
+from rightsx.errors import MisuseError, RefusedError
+from rightsx.orderbook import OWN_ORDERS
+from rightsx.protocol import (
+    AT_ENGINE_CLOCK,
+    INT64_MAX,
+    INT64_MIN,
+    MAX_NAME_BYTES,
+    AmendFlag,
+    CommandKind,
+    Event,
+    EventKind,
+    Limits,
+    OrderFlag,
+    Policy,
+    Refusal,
+    Side,
+    Term,
+    Terms,
+    TimeInForce,
+    Venue,
+    events_of,
+)
+from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps
+from rightsx.vocabulary import cold_command, command, integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import numpy as np
+
+    from rightsx.protocol import Command
+    from rightsx.results import (
+        Created,
+        ImportResult,
+        OrderResult,
+        RedeemResult,
+        RefundResult,
+        Result,
+        SaleResult,
+        VoucherResult,
+    )
+    from rightsx.views import (
+        AccountView,
+        AuctionRow,
+        HoldingView,
+        Level,
+        OrderView,
+        ProductView,
+        Report,
+        SeriesView,
+        Statement,
+        VoucherView,
+    )
+
+POLICIES: Final = {"forfeit": Policy.FORFEIT, "principal": Policy.PRINCIPAL}
+TRIGGERS: Final = {"rise": OrderFlag.STOP_RISE, "fall": OrderFlag.STOP_FALL}
+FOREVER: Final = 2**62
+
+
+class Twin(Protocol):
+    """What an engine offers the face: commands, the whole, queries."""
+
+    @property
+    def clock_ns(self) -> int: ...  # noqa: D102
+    @property
+    def next_due_ns(self) -> int | None: ...  # noqa: D102
+    @property
+    def platform_cash(self) -> int: ...  # noqa: D102
+
+    def apply(self, command: Command, payload: bytes = b"") -> list[Event]: ...  # noqa: D102
+    def apply_batch(self, records: np.ndarray) -> np.ndarray: ...  # noqa: D102
+    def check(self) -> None: ...  # noqa: D102
+    def state_hash(self) -> str: ...  # noqa: D102
+    def account(self, account: int) -> AccountView | None: ...  # noqa: D102
+    def holding(self, account: int, series: int) -> HoldingView | None: ...  # noqa: D102
+    def series(self, series: int) -> SeriesView | None: ...  # noqa: D102
+    def products(self) -> list[ProductView]: ...  # noqa: D102
+    def depth(self, series: int, side: Side, most: int | None) -> list[Level]: ...  # noqa: D102
+    def auction(self, series: int) -> list[AuctionRow]: ...  # noqa: D102
+    def order(self, order_id: int) -> OrderView | None: ...  # noqa: D102
+    def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]: ...  # noqa: D102
+    def queue(self, series: int, side: Side) -> list[OrderView]: ...  # noqa: D102
+    def voucher(self, voucher_id: int) -> VoucherView | None: ...  # noqa: D102
+    def channels(self) -> list[str]: ...  # noqa: D102
+    def stores(self, merchant: int) -> dict[str, int]: ...  # noqa: D102
+    def terminals(self, merchant: int) -> list[str]: ...  # noqa: D102
+    def member(self, merchant: int, member: int) -> int | None: ...  # noqa: D102
+
+
+class Exchange:
+    """A whole market: accounts, series, books, escrow, and what falls due.
+
+    `engine` is "reference". `clock` is a callable giving ns since 1970 (`time.time_ns`), read once a
+    command that names no time; without it such a command happens at the engine's clock. `gift_fee`
+    (minor units), `reference_days` and `limits` are the venue's, fixed for ever. `keep_events=False`
+    drops the events that statements and reports are drawn from.
+
+    >>> market = Exchange()
+    >>> ann = market.open_account()
+    >>> bool(market.deposit(account=ann, amount=500)), market.account(ann).cash_free
+    (True, 500)
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Literal["reference"] = "reference",
+        clock: Callable[[], int] | None = None,
+        raise_on_refusal: bool = False,
+        keep_events: bool = True,
+        gift_fee: int = 0,
+        reference_days: int = 30,
+        limits: Limits | None = None,
+    ) -> None:
+        """Make an empty market; raises `MisuseError` for a rate or limit that makes no sense."""
+        if engine != "reference":
+            raise MisuseError(f"engine was {engine!r}; only reference is there so far")
+        limits = limits or Limits()
+        for name, value, least in (
+            ("gift_fee", gift_fee, 0),
+            ("reference_days", reference_days, 1),
+            *zip(limits._fields, limits, [1] * 4, strict=True),
+        ):
+            if not least <= integer(name, value, Refusal.BadTerms) < 2**31:
+                raise MisuseError(f"{name} was {value}; {least} to 2^31 − 1 is allowed", Refusal.BadTerms)
+        from rightsx.reference.twin import ReferenceExchange  # noqa: PLC0415 - the engine is chosen here
+
+        self._twin: Twin = ReferenceExchange(Venue(gift_fee, reference_days, limits))
+        self._clock = clock
+        self._raises = raise_on_refusal
+        self._events: list[Event] | None = [] if keep_events else None
+
+    # ── accounts and cash ────────────────────────────────────────────────────────────────────────
+
+    def open_account(self, *, tier: int = 0, max_open: int = 0, max_notional: int = 0, time_ns: Time | None = None) -> Created:
+        """Open an account and give its id (R3).
+
+        `tier` caps the face held (`set_tier`), `max_open` the open orders, `max_notional` price × open
+        quantity over them; 0 is no limit. Refused: BadQuantity, BadAmount, BadTerms, CapacityExceeded.
+        """
+        events = self._hot(CommandKind.OPEN_ACCOUNT, time_ns, tier=tier, max_open=max_open, max_notional=max_notional)
+        return self._created(events, EventKind.ACCOUNT_OPENED, "account")
+
+    def set_account(
+        self, *, account: int, tier: int = 0, max_open: int = 0, max_notional: int = 0, time_ns: Time | None = None
+    ) -> Result:
+        """Replace an account's tier and limits. Refused: BadQuantity, BadAmount, BadTerms, UnknownAccount."""
+        return results.result_of(
+            self._hot(CommandKind.SET_ACCOUNT, time_ns, account=account, tier=tier, max_open=max_open, max_notional=max_notional)
+        )
+
+    def set_tier(self, *, tier: int, amount: int, time_ns: Time | None = None) -> Result:
+        """Cap the face that accounts of a tier may hold per product (R31). Refused: BadAmount, BadTerms."""
+        return results.result_of(self._hot(CommandKind.SET_TIER, time_ns, tier=tier, amount=amount))
+
+    def deposit(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
+        """Credit cash. Refused: BadAmount, IdempotencyConflict, UnknownAccount, CapacityExceeded."""
+        return results.result_of(self._hot(CommandKind.DEPOSIT, time_ns, account=account, amount=amount, ref=ref))
+
+    def withdraw(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
+        """Pay free cash out.
+
+        Refused: BadAmount, IdempotencyConflict, UnknownAccount, MerchantDefaulted, AccountFrozen,
+        InsufficientCash.
+        """
+        return results.result_of(self._hot(CommandKind.WITHDRAW, time_ns, account=account, amount=amount, ref=ref))
+
+    def freeze(self, *, account: int, time_ns: Time | None = None) -> Result:
+        """Cancel an account's orders and refuse every action by it (R32). Refused: UnknownAccount."""
+        return results.result_of(self._hot(CommandKind.FREEZE, time_ns, account=account))
+
+    def unfreeze(self, *, account: int, time_ns: Time | None = None) -> Result:
+        """Let an account act again; no order comes back (R32). Refused: UnknownAccount."""
+        return results.result_of(self._hot(CommandKind.UNFREEZE, time_ns, account=account))
+
+    def chargeback(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
+        """Take back cash that a bank has reversed (R33).
+
+        Cancels the account's orders, refunds primary units where cash is short, records what is still
+        missing as debt and then freezes. Refused: BadAmount, IdempotencyConflict, UnknownAccount.
+        """
+        return results.result_of(self._hot(CommandKind.CHARGEBACK, time_ns, account=account, amount=amount, ref=ref))
+
+    # ── merchants and listings ───────────────────────────────────────────────────────────────────
+
+    def register_merchant(self, name: str, *, time_ns: Time | None = None) -> Created:
+        """Open a merchant's settlement account and give its id. Refused: CapacityExceeded."""
+        payload = {"name": text("name", name, MAX_NAME_BYTES)}
+        return self._created(
+            self._cold(CommandKind.REGISTER_MERCHANT, time_ns, payload), EventKind.MERCHANT_REGISTERED, "account"
+        )
+
+    def register_store(self, name: str, *, merchant: int, settles_to: int = 0, time_ns: Time | None = None) -> Created:
+        """Register a till, its own or a franchisee's (`settles_to` is then who is paid), and give its id (R13).
+
+        Refused: UnknownAccount, MerchantDefaulted, AccountFrozen, CapacityExceeded.
+        """
+        payload = {
+            "name": text("name", name, MAX_NAME_BYTES),
+            "settles_to": integer("settles_to", settles_to, Refusal.UnknownAccount),
+        }
+        events = self._cold(CommandKind.REGISTER_STORE, time_ns, payload, account=merchant)
+        return self._created(events, EventKind.STORE_REGISTERED, "extra")
+
+    def register_terminal(self, name: str, *, merchant: int, time_ns: Time | None = None) -> Created:
+        """Register a device for offline vouchers and give its number, from 1 (R28).
+
+        Refused: UnknownAccount, MerchantDefaulted, AccountFrozen, CapacityExceeded (64 a merchant).
+        """
+        events = self._cold(
+            CommandKind.REGISTER_TERMINAL, time_ns, {"name": text("name", name, MAX_NAME_BYTES)}, account=merchant
+        )
+        return self._created(events, EventKind.TERMINAL_REGISTERED, "extra")
+
+    def register_channel(self, name: str, *, time_ns: Time | None = None) -> Created:
+        """Register a sales channel and give its id (R45). Refused: DuplicateId, CapacityExceeded."""
+        events = self._cold(CommandKind.REGISTER_CHANNEL, time_ns, {"name": text("name", name, MAX_NAME_BYTES)})
+        return self._created(events, EventKind.CHANNEL_REGISTERED, "extra")
+
+    def list_series(
+        self,
+        *,
+        merchant: int,
+        product: str,
+        par: int,
+        issue_price: int,
+        authorised: int,
+        expire: Time,
+        policy: str | Policy | None = None,
+        schedule: schedules.Shape | None = None,
+        last_trade: Time | None = None,
+        open_at: Time | None = None,
+        cooling_off: Span = 0,
+        hold: Span = 0,
+        stores: Sequence[int | str] = (),
+        channel_caps: Mapping[str, int] | None = None,
+        resale: bool | None = None,
+        gifts: bool | None = None,
+        trial: bool = False,
+        clawback: bool = True,
+        time_ns: Time | None = None,
+        **terms: int,
+    ) -> Created:
+        """List a series of a merchant's card product and give its id (R3).
+
+        `par`, `issue_price`: minor units per unit; `authorised`: units. `schedule`: a shape of
+        `rightsx.schedule`, default `cliff()`. `open_at` begins with a call auction until then.
+        `stores`: ids or names; `channel_caps`: channel name → units. Further `terms`, all integers:
+        residual, issue_bps, escrow_bps, cap_bps, band_bps, reference_price, maker_bps, taker_bps,
+        auction_bps, royalty_bps, tick, lot, min_qty, max_qty. A trial allows neither resale nor gifts.
+        Refused, in this order: BadQuantity, BadPrice, BadTime, BadTerms, UnknownAccount, PolicyMissing,
+        ScheduleNotMonotone, ScheduleBelowPrincipal, MerchantDefaulted, AccountFrozen,
+        StoreNotInProduct, CapacityExceeded.
+        """
+        expire_ns = to_ns("expire", expire)
+        given: dict[str, int | None] = {
+            "par": integer("par", par, Refusal.BadPrice),
+            "issue_price": integer("issue_price", issue_price, Refusal.BadPrice),
+            "authorised": integer("authorised", authorised, Refusal.BadQuantity),
+            "expire_ns": expire_ns,
+            "policy": word("policy", policy, POLICIES, Refusal.PolicyMissing) if policy is not None else None,
+            "last_trade_ns": to_ns("last_trade", last_trade) if last_trade is not None else None,
+            "open_ns": to_ns("open_at", open_at) if open_at is not None else None,
+            "cooling_off_ns": span_ns("cooling_off", cooling_off),
+            "hold_ns": span_ns("hold", hold),
+            "resale": int(_switch("resale", not trial if resale is None else resale)),
+            "gifts": int(_switch("gifts", not trial if gifts is None else gifts)),
+            "trial": int(_switch("trial", trial)),
+            "clawback": int(_switch("clawback", clawback)),
+        }
+        for name, value in terms.items():
+            if name not in _FREE_TERMS:
+                raise MisuseError(f"list_series has no term {name}; further terms are {', '.join(_FREE_TERMS)}", Refusal.BadTerms)
+            given[name] = integer(name, value, Refusal.BadTerms)
+        known = self._twin.stores(merchant)
+        payload = {
+            "product": text("product", product, MAX_NAME_BYTES),
+            "terms": {int(Term[name.upper()]): _fits(value) for name, value in given.items() if value is not None},
+            "steps": [list(step) for step in (schedule or schedules.cliff()).compile(par, expire_ns)],
+            "stores": [_known(store, known, "store", 0) for store in stores],
+            "channel_caps": {self._channel(name, time_ns): cap for name, cap in (channel_caps or {}).items()},
+        }
+        events = self._cold(CommandKind.LIST_SERIES, time_ns, payload, account=merchant)
+        return self._created(events, EventKind.LISTED, "series")
+
+    def import_members(
+        self,
+        *,
+        series: int,
+        rows: Iterable[tuple[int, int]],
+        merchant: int | None = None,
+        ref: int = 0,
+        time_ns: Time | None = None,
+    ) -> ImportResult:
+        """Turn legacy balances into units: rows of (member id, balance in minor units) (R34).
+
+        The whole batch or nothing, at most 65,536 rows. The merchant pays the escrow. Refused:
+        BadAmount, BadTerms, IdempotencyConflict, UnknownAccount, UnknownSeries, NotOwner, DuplicateId,
+        MerchantDefaulted, AccountFrozen, SeriesExpired, NoRedeemableValue, AuthorisedExceeded,
+        ChannelCapExceeded, MerchantFundsInsufficient, CapacityExceeded.
+        """
+        given = [
+            [integer("member", member, Refusal.BadTerms), integer("balance", balance, Refusal.BadAmount)]
+            for member, balance in rows
+        ]
+        found = self._twin.series(series)
+        owner = merchant if merchant is not None else found.merchant if found else 0
+        payload = {"rows": given, "ref": integer("ref", ref, Refusal.BadTerms)}
+        return results.import_result(self._cold(CommandKind.IMPORT_MEMBERS, time_ns, payload, series=series, account=owner))
+
+    # ── primary sale, gifts, redemption ──────────────────────────────────────────────────────────
+
+    def subscribe(
+        self, *, series: int, account: int, qty: int, channel: str | None = None, ref: int = 0, time_ns: Time | None = None
+    ) -> SaleResult:
+        """Buy units of the primary sale at the issue price (R5). A new `channel` name is registered first.
+
+        Refused: BadQuantity, BadTerms, IdempotencyConflict, UnknownAccount, UnknownSeries,
+        MerchantDefaulted, AccountFrozen, SeriesExpired, TradingClosed, Killed, SeriesHalted,
+        MerchantCannotSubscribe, ResaleForbidden (trial), AuthorisedExceeded, ChannelCapExceeded,
+        PriceAboveCap, HolderLimitExceeded, InsufficientCash, CapacityExceeded.
+        """
+        number = self._channel(channel, time_ns) if channel is not None else 0
+        return results.sale_result(
+            self._hot(CommandKind.SUBSCRIBE, time_ns, series=series, account=account, qty=qty, channel=number, ref=ref)
+        )
+
+    def grant(
+        self, *, series: int, account: int, qty: int, merchant: int | None = None, ref: int = 0, time_ns: Time | None = None
+    ) -> Result:
+        """Give units of a trial series for nothing; `merchant` defaults to the series' own (R46).
+
+        Refused as a subscription is, and NotOwner for anyone but the merchant, BadTerms for a series
+        that is no trial.
+        """
+        found = self._twin.series(series)
+        actor = merchant if merchant is not None else found.merchant if found else 0
+        return results.result_of(
+            self._hot(CommandKind.GRANT, time_ns, series=series, account=actor, recipient=account, qty=qty, ref=ref)
+        )
+
+    def transfer(
+        self, *, series: int, account: int, recipient: int, qty: int, ref: int = 0, time_ns: Time | None = None
+    ) -> Result:
+        """Give free units to somebody, for the venue's flat gift fee (R27).
+
+        Refused: BadQuantity, IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted,
+        AccountFrozen (either side), SeriesExpired, TradingClosed, Killed, SeriesHalted,
+        ResaleForbidden, SelfTransfer, HolderLimitExceeded, InsufficientUnits, InsufficientCash,
+        CapacityExceeded.
+        """
+        return results.result_of(
+            self._hot(CommandKind.TRANSFER, time_ns, series=series, account=account, recipient=recipient, qty=qty, ref=ref)
+        )
+
+    def redeem(
+        self, *, series: int, account: int, qty: int, store: int | str = 0, ref: int = 0, time_ns: Time | None = None
+    ) -> RedeemResult:
+        """Turn free units into goods worth qty × v(t) at a store (R13).
+
+        Refused: BadQuantity, IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted,
+        AccountFrozen, SeriesExpired, StoreNotInProduct, NoRedeemableValue, InsufficientUnits.
+        """
+        found = self._twin.series(series)
+        till = self._store(store, found.merchant if found else 0)
+        return results.redeem_result(
+            self._hot(CommandKind.REDEEM, time_ns, series=series, account=account, qty=qty, store=till, ref=ref)
+        )
+
+    def redeem_bill(
+        self,
+        *,
+        merchant: int,
+        product: str,
+        account: int,
+        amount: int,
+        store: int | str = 0,
+        ref: int = 0,
+        time_ns: Time | None = None,
+    ) -> RedeemResult:
+        """Pay a bill of `amount` with whole units of a product, earliest expiry first (R14).
+
+        What is left is `cash_due`. Refused: BadAmount, IdempotencyConflict, UnknownAccount,
+        UnknownSeries (no such product), MerchantDefaulted, AccountFrozen, StoreNotInProduct.
+        """
+        number = next((p.product for p in self._twin.products() if (p.merchant, p.name) == (merchant, product)), 0)
+        till = self._store(store, merchant)
+        return results.redeem_result(
+            self._hot(CommandKind.REDEEM_BILL, time_ns, account=account, product=number, amount=amount, store=till, ref=ref)
+        )
+
+    def refund(self, *, series: int, account: int, qty: int, ref: int = 0, time_ns: Time | None = None) -> RefundResult:
+        """Give primary units back within their cooling-off, at the issue price (R25).
+
+        Refused: BadQuantity, IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted,
+        AccountFrozen, SeriesExpired, CoolingOffNotAvailable, MerchantFundsInsufficient.
+        """
+        return results.refund_result(self._hot(CommandKind.REFUND, time_ns, series=series, account=account, qty=qty, ref=ref))
+
+    def lock_voucher(
+        self,
+        *,
+        series: int,
+        account: int,
+        qty: int,
+        ttl: Span,
+        terminals: Sequence[int | str],
+        grace: Span = 0,
+        ref: int = 0,
+        time_ns: Time | None = None,
+    ) -> VoucherResult:
+        """Freeze free units at their value for use offline at 1 to 64 terminals (R28).
+
+        `ttl` is how long it may be redeemed, `grace` how much longer an upload may take; terminals are
+        numbers or names. Refused: BadQuantity, BadTime, BadTerms, IdempotencyConflict, UnknownAccount,
+        UnknownSeries, MerchantDefaulted, AccountFrozen, SeriesExpired, NoRedeemableValue,
+        VoucherBeyondExpiry, InsufficientUnits.
+        """
+        found = self._twin.series(series)
+        names = self._twin.terminals(found.merchant) if found else []
+        known = {name: number for number, name in enumerate(names, 1)}
+        mask = 0
+        for terminal in terminals:
+            number = _known(terminal, known, "terminal", 0)
+            if not 1 <= number <= 64 or mask >> (number - 1) & 1:  # noqa: PLR2004 - the bits of the record
+                mask = 0
+                break
+            mask |= 1 << (number - 1)
+        signed = mask - 2**64 if mask >= 2**63 else mask
+        return results.voucher_result(
+            self._hot(
+                CommandKind.LOCK_VOUCHER,
+                time_ns,
+                series=series,
+                account=account,
+                qty=qty,
+                ttl_ns=span_ns("ttl", ttl),
+                grace_ns=span_ns("grace", grace),
+                terminals=signed,
+                ref=ref,
+            )
+        )
+
+    def upload_voucher(
+        self,
+        *,
+        voucher: int,
+        terminal: int | str,
+        redeemed: Time,
+        store: int | str = 0,
+        account: int = 0,
+        ref: int = 0,
+        time_ns: Time | None = None,
+    ) -> RedeemResult:
+        """Book what a terminal redeemed offline at the time `redeemed`; the first upload wins (R28).
+
+        Refused, in this order: IdempotencyConflict, UnknownVoucher, SeriesExpired, TerminalNotAllowed,
+        VoucherExpired, DoubleRedeem, VoucherLapsed.
+        """
+        found = self._twin.series(integer("voucher", voucher, Refusal.UnknownVoucher) >> 32)
+        merchant = found.merchant if found else 0
+        known = {name: number for number, name in enumerate(self._twin.terminals(merchant), 1)}
+        return results.redeem_result(
+            self._hot(
+                CommandKind.UPLOAD_VOUCHER,
+                time_ns,
+                voucher_id=voucher,
+                terminal=_known(terminal, known, "terminal", 0),
+                redeemed_ns=to_ns("redeemed", redeemed, Refusal.VoucherExpired),
+                store=self._store(store, merchant),
+                account=account,
+                ref=ref,
+            )
+        )
+
+    # ── orders ───────────────────────────────────────────────────────────────────────────────────
+
+    def place(
+        self,
+        *,
+        series: int,
+        account: int,
+        side: str | Side,
+        qty: int,
+        price: int | None = None,
+        time_in_force: str | TimeInForce | None = None,
+        deadline: Time | None = None,
+        post_only: bool = False,
+        display: int = 0,
+        budget: int = 0,
+        stop_price: int = 0,
+        trigger: str | None = None,
+        own_orders: str = "cancel_taker",
+        buyback: bool = False,
+        order_id: int = 0,
+        ref: int = 0,
+        time_ns: Time | None = None,
+    ) -> OrderResult:
+        """Enter an order (R19, R39 … R42).
+
+        No `price`: a market order, or with `stop_price` a plain stop. `time_in_force`: gtc (default),
+        gtd (default with a `deadline`), ioc, fok. `display`: units an iceberg shows. `budget`: the most
+        an FOK may cost or the least it must bring. `trigger`: rise or fall. `own_orders`:
+        cancel_taker, cancel_maker, cancel_both. `order_id`: the caller's own, from 2^62.
+        Refused, in this order: BadQuantity, BadPrice, BadAmount, BadTime, BadTerms,
+        IdempotencyConflict, UnknownAccount, UnknownSeries, DuplicateId, MerchantDefaulted,
+        AccountFrozen, SeriesExpired, TradingClosed, Killed, SeriesHalted, MerchantCannotResell,
+        BuybackFlagRequired, ResaleForbidden, PriceAboveCap, OutsidePriceBand, HolderLimitExceeded,
+        OrderLimitExceeded, InsufficientUnits, HoldingPeriod, InsufficientCash, PostOnlyWouldCross,
+        FOKUnfillable, CapacityExceeded.
+        """
+        if time_in_force is None:
+            time_in_force = "gtc" if deadline is None else "gtd"
+        tif = word("time_in_force", time_in_force, TIMES_IN_FORCE)
+        if budget and tif != TimeInForce.FOK:
+            raise MisuseError("budget goes with time_in_force='fok' alone", Refusal.BadTerms)
+        if deadline is not None and tif == TimeInForce.FOK:
+            raise MisuseError("deadline goes with time_in_force='gtd' alone", Refusal.BadTerms)
+        flags = word("own_orders", own_orders, OWN_ORDERS)
+        flags |= OrderFlag.MARKET if price is None else OrderFlag(0)
+        flags |= OrderFlag.POST_ONLY if _switch("post_only", post_only) else OrderFlag(0)
+        flags |= OrderFlag.BUYBACK if _switch("buyback", buyback) else OrderFlag(0)
+        flags |= word("trigger", trigger, TRIGGERS) if trigger is not None else OrderFlag(0)
+        events = self._hot(
+            CommandKind.PLACE,
+            time_ns,
+            series=series,
+            account=account,
+            side=word("side", side, SIDES),
+            qty=qty,
+            price=0 if price is None else price,
+            time_in_force=tif,
+            flags=flags,
+            deadline_ns=integer("budget", budget, Refusal.BadAmount) if deadline is None else to_ns("deadline", deadline),
+            display=display,
+            stop_price=stop_price,
+            order_id=order_id,
+            ref=ref,
+        )
+        return results.order_result(events)
+
+    def amend(
+        self,
+        *,
+        account: int,
+        order_id: int,
+        price: int | None = None,
+        qty: int | None = None,
+        ref: int = 0,
+        time_ns: Time | None = None,
+    ) -> OrderResult:
+        """Change an order's price or its open quantity (R38).
+
+        Lowering the quantity keeps the place; anything else enters anew. Refused as a place is, and
+        OrderNotOpen, NotOwner; then the old order stands untouched.
+        """
+        flags = (AmendFlag.PRICE if price is not None else 0) | (AmendFlag.QTY if qty is not None else 0)
+        named = {name: value for name, value in (("price", price), ("qty", qty)) if value is not None}
+        events = self._hot(CommandKind.AMEND, time_ns, account=account, order_id=order_id, flags=flags, ref=ref, **named)
+        return results.order_result(events)
+
+    def cancel(self, *, account: int, order_id: int, ref: int = 0, time_ns: Time | None = None) -> Result:
+        """Cancel an order. Refused: IdempotencyConflict, UnknownAccount, OrderNotOpen, NotOwner."""
+        return results.result_of(self._hot(CommandKind.CANCEL, time_ns, account=account, order_id=order_id, ref=ref))
+
+    def cancel_all(self, *, account: int = 0, series: int = 0, ref: int = 0, time_ns: Time | None = None) -> Result:
+        """Cancel all orders of an account, or of a series (R43).
+
+        Refused: BadTerms (both or neither), IdempotencyConflict, UnknownAccount, UnknownSeries,
+        AccountFrozen, SeriesExpired.
+        """
+        return results.result_of(self._hot(CommandKind.CANCEL_ALL, time_ns, account=account, series=series, ref=ref))
+
+    def cancel_after(self, *, account: int, at: Time, ref: int = 0, time_ns: Time | None = None) -> Result:
+        """Cancel all orders of an account at a time, unless repeated before; 0 disarms (R43).
+
+        Refused: BadTime, IdempotencyConflict, UnknownAccount, MerchantDefaulted, AccountFrozen.
+        """
+        return results.result_of(
+            self._hot(CommandKind.CANCEL_AFTER, time_ns, account=account, deadline_ns=to_ns("at", at), ref=ref)
+        )
+
+    # ── switches and time ────────────────────────────────────────────────────────────────────────
+
+    def halt(self, *, series: int, time_ns: Time | None = None) -> Result:
+        """Halt trading in a series (R32). Refused: UnknownSeries, MerchantDefaulted, SeriesExpired."""
+        return results.result_of(self._hot(CommandKind.HALT, time_ns, series=series))
+
+    def resume(self, *, series: int, time_ns: Time | None = None) -> Result:
+        """Lift a halt; an uncross that fell due in it runs at once (R20). Refused as `halt` is."""
+        return results.result_of(self._hot(CommandKind.RESUME, time_ns, series=series))
+
+    def kill(self, *, on: bool = True, time_ns: Time | None = None) -> Result:
+        """Turn the kill switch on or off: no new orders, amends, sales, grants, gifts (R43)."""
+        return results.result_of(self._hot(CommandKind.KILL if _switch("on", on) else CommandKind.UNKILL, time_ns))
+
+    def default(self, *, merchant: int, time_ns: Time | None = None) -> Result:
+        """End every series of a merchant that fails: escrow to the holders, claims for the rest (R29).
+
+        Refused: UnknownAccount, MerchantDefaulted.
+        """
+        return results.result_of(self._hot(CommandKind.DEFAULT, time_ns, account=merchant))
+
+    def advance(self, *, to: Time) -> Result:
+        """Set the clock forward and run everything due by then. Refused: ClockBackwards, BadTime."""
+        return results.result_of(self._hot(CommandKind.ADVANCE, to))
+
+    # ── records ──────────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, record: Command, payload: bytes = b"") -> tuple[Event, ...]:
+        """Apply one command as it is and give its events; a cold one brings its payload.
+
+        Raises `MisuseError` for an unknown kind, `CorruptionError` for a payload that is not what the
+        command states.
+        """
+        events = self._twin.apply(record, payload)
+        self._keep(events)
+        return tuple(events)
+
+    def apply_batch(self, commands: np.ndarray) -> np.ndarray:
+        """Apply COMMAND[n] in order and give EVENT[m]: refusals and repeats included, salts zero.
+
+        Raises `MisuseError` before the first write for another dtype, an unknown kind, or a cold one.
+        """
+        records = self._twin.apply_batch(commands)
+        if self._events is not None:
+            self._events.extend(events_of(records))
+        return records
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """Copy all events so far, oldest first; empty under `keep_events=False`. O(events)."""
+        return tuple(self._events or ())
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def clock_ns(self) -> int:
+        """The engine's clock."""
+        return self._twin.clock_ns
+
+    @property
+    def next_due_ns(self) -> int | None:
+        """When the next timer falls due, for an event loop to call `advance`; None if none will."""
+        return self._twin.next_due_ns
+
+    @property
+    def platform_cash(self) -> int:
+        """What the platform has earned in fees."""
+        return self._twin.platform_cash
+
+    def depth(self, series: int, *, levels: int | None = 10) -> Ladder:
+        """Show the best `levels` prices of both sides; None shows all."""
+        view = self.series(series)
+        bids, asks = (self._twin.depth(series, side, levels) for side in (Side.BUY, Side.SELL))
+        return Ladder(title=f"{view.name}, series {series}, value {view.value:,}", bids=bids, asks=asks)
+
+    def auction(self, series: int) -> list[AuctionRow]:
+        """List price, volume and surplus of every candidate of a call auction; [] outside one (R20)."""
+        self.series(series)
+        return self._twin.auction(series)
+
+    def account(self, account: int) -> AccountView:
+        """Show an account; `MisuseError` (UnknownAccount) if there is none."""
+        found = self._twin.account(integer("account", account, Refusal.UnknownAccount))
+        if found is None:
+            raise MisuseError(f"account was {account}; there is none", Refusal.UnknownAccount)
+        return found
+
+    def holding(self, account: int, series: int) -> HoldingView:
+        """Show what an account has in a series, zeros included."""
+        self.account(account)
+        found = self._twin.holding(account, series)
+        if found is None:
+            raise MisuseError(f"series was {series}; there is none", Refusal.UnknownSeries)
+        return found
+
+    def series(self, series: int) -> SeriesView:
+        """Show a series; `MisuseError` (UnknownSeries) if there is none."""
+        found = self._twin.series(integer("series", series, Refusal.UnknownSeries))
+        if found is None:
+            raise MisuseError(f"series was {series}; there is none", Refusal.UnknownSeries)
+        return found
+
+    def order(self, order_id: int) -> OrderView | None:
+        """Show a live order, or None."""
+        return self._twin.order(integer("order_id", order_id, Refusal.OrderNotOpen))
+
+    def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]:
+        """List live orders, of an account or a series if named, in order of acceptance."""
+        return self._twin.orders(account=account, series=series)
+
+    def queue(self, series: int, side: str | Side) -> list[OrderView]:
+        """List the resting orders of one side in the order in which they would trade."""
+        self.series(series)
+        return self._twin.queue(series, word("side", side, SIDES))
+
+    def voucher(self, voucher: int) -> VoucherView | None:
+        """Show a voucher, or None once its series has expired."""
+        return self._twin.voucher(integer("voucher", voucher, Refusal.UnknownVoucher))
+
+    def member(self, merchant: int, member: int) -> int | None:
+        """Give the account that an imported member has, or None."""
+        return self._twin.member(merchant, member)
+
+    def product(self, merchant: int, product: str) -> ProductTable:
+        """Show all expiries of a card product side by side, by price and discount."""
+        numbers = [p.series for p in self._twin.products() if (p.merchant, p.name) == (merchant, product)]
+        if not numbers:
+            raise MisuseError(f"product was {product!r}; merchant {merchant} has none of that name", Refusal.UnknownSeries)
+        rows = []
+        for number in numbers[0]:
+            view, ladder = self.series(number), self.depth(number, levels=1)
+            ask = ladder.best_ask
+            off = discount_bps(ask, view.value) if ask is not None else None
+            expiry = iso(view.terms.expire_ns)
+            rows.append((number, expiry, view.phase, view.value, ladder.best_bid, ask, off, view.last_price, view.units))
+        return ProductTable(product, rows)
+
+    def card(self, account: int, merchant: int) -> Card:
+        """Show an account's positions at one merchant: units, value, market price, cost, profit (R47)."""
+        rows = []
+        for holding in self.account(account).holdings:
+            view = self.series(holding.series)
+            if view.merchant == merchant:
+                market = holding.units * view.last_price if view.last_price else None
+                profit = market - holding.cost if market is not None and holding.cost is not None else None
+                value = holding.units * holding.value
+                expiry = iso(view.terms.expire_ns)
+                rows.append(CardRow(view.series, view.name, expiry, holding.units, value, market, holding.cost, profit))
+        return Card(account, merchant, rows)
+
+    def statement(self, account: int, *, start: Time = 0, end: Time = FOREVER) -> Statement:
+        """Draw up an account's cash and units for start ≤ t < end: opening + entries = closing (R47)."""
+        self.account(account)
+        return reports.statement(self._kept(), account, to_ns("start", start), to_ns("end", end))
+
+    def report(
+        self,
+        *,
+        merchant: int | None = None,
+        product: str | None = None,
+        series: int | None = None,
+        start: Time = 0,
+        end: Time = FOREVER,
+    ) -> Report:
+        """Add up a merchant's series, a product's, or one, for start ≤ t < end (R47).
+
+        Name `merchant`, `merchant` and `product`, or `series`.
+        """
+        if series is not None:
+            self.series(series)
+            chosen, title = {series}, f"report of series {series}"
+        elif merchant is not None:
+            listed = [p for p in self._twin.products() if p.merchant == merchant and product in (None, p.name)]
+            chosen, title = {number for p in listed for number in p.series}, f"report of {product or 'merchant'} {merchant}"
+        else:
+            raise MisuseError("report needs a merchant (and perhaps a product) or a series", Refusal.BadTerms)
+        return reports.report(self._kept(), lambda number, _: number in chosen, title, to_ns("start", start), to_ns("end", end))
+
+    def check(self) -> None:
+        """Audit the market: conservation of cash and units, the face ledger, every lock (R11, R36).
+
+        Raises `AuditError` naming what does not add up. O(state).
+        """
+        self._twin.check()
+
+    def state_hash(self) -> str:
+        """Hash the whole state in its canonical order: equal states, equal hash. O(state)."""
+        return self._twin.state_hash()
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _kept(self) -> list[Event]:
+        if self._events is None:
+            raise MisuseError("statements and reports need the events; this exchange was made with keep_events=False")
+        return self._events
+
+    def _stamp(self, time_ns: Time | None) -> int:
+        if time_ns is not None:
+            return to_ns("time_ns", time_ns)
+        return AT_ENGINE_CLOCK if self._clock is None else integer("clock()", self._clock(), Refusal.BadTime)
+
+    def _hot(self, kind: CommandKind, time_ns: Time | None, **arguments: int) -> list[Event]:
+        return self._keep(self._twin.apply(command(kind, time_ns=self._stamp(time_ns), **arguments)))
+
+    def _cold(self, kind: CommandKind, time_ns: Time | None, payload: Mapping[str, object], **arguments: int) -> list[Event]:
+        record, data = cold_command(kind, payload, time_ns=self._stamp(time_ns), **arguments)
+        return self._keep(self._twin.apply(record, data))
+
+    def _keep(self, events: list[Event]) -> list[Event]:
+        """Remember events, raise a refusal if that is wanted, and answer a repeat as the first time."""
+        if self._events is not None:
+            self._events.extend(events)
+            if events[-1].kind == EventKind.DUPLICATE:
+                first = events[-1].other_order_id
+                place = bisect_left(self._events, first, key=lambda event: event.command_seq)
+                until = bisect_left(self._events, first + 1, key=lambda event: event.command_seq)
+                return [*self._events[place:until], events[-1]]
+        if self._raises:
+            refused = results.refused_of(events)
+            if refused is not None:
+                raise RefusedError(refused)
+        return events
+
+    def _created(self, events: list[Event], kind: EventKind, field: str) -> Created:
+        made = [event for event in events if event.kind == kind]
+        return results.Created(getattr(made[-1], field) if made else 0, events)
+
+    def _channel(self, name: str, time_ns: Time | None) -> int:
+        known = self._twin.channels()
+        if text("channel", name, MAX_NAME_BYTES) not in known:
+            return int(self.register_channel(name, time_ns=time_ns))
+        return known.index(name) + 1
+
+    def _store(self, store: int | str, merchant: int) -> int:
+        return _known(store, self._twin.stores(merchant), "store", 2**32 - 1)
+
+
+_FREE_TERMS: Final = tuple(
+    name
+    for name in Terms._fields
+    if name in ("residual", "reference_price", "tick", "lot", "min_qty", "max_qty") or name.endswith("_bps")
+)
+
+
+def _known(given: int | str, names: Mapping[str, int], what: str, unknown: int) -> int:
+    """Give the number of a store or terminal named by number or by name; an unknown name gives `unknown`."""
+    if isinstance(given, str):
+        return names.get(given, unknown)
+    return integer(what, given, Refusal.BadTerms)
+
+
+def _switch(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise MisuseError(f"{name} was {value!r}; True or False is due", Refusal.BadTerms)
+    return value
+
+
+def _fits(value: int) -> int:
+    """Saturate a term at the payload's range; no limit of R1 lies that far out."""
+    return max(INT64_MIN, min(INT64_MAX, value))

@@ -1,0 +1,734 @@
+"""Orders: entering, locking, matching, settling, amending, cancelling (R16 … R19, R38 … R42).
+
+    place ─ check ─► ACCEPTED ─┬─► stop list ┄┄ a trade reaches its price ┄┄► TRIGGERED ─┐
+                               └─────────────────────────────────────────────────────────┴─► enter
+    enter ─ match ─► FILL* ─► what is left rests, or is cancelled with its reason
+
+Everything a fill can need was locked on entry, so settling cannot fail: a sell order has its units, a
+buy order `price × open + fee at the dearer rate` (R17). Fees and royalties are cumulative over an
+order, so slicing a trade never changes their sum (R18).
+
+Decisions where RULES.md is silent: a stop is reached by every single trade of a command, not only by
+its last one; stops that one command woke enter in order of acceptance before those that they wake.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rightsx.protocol import (
+    BPS,
+    CALLER_ID_FIRST,
+    ICEBERG_PARTS_MAX,
+    PRICE_END,
+    QTY_END,
+    TIME_END,
+    AmendFlag,
+    CancelReason,
+    EventKind,
+    FillFlag,
+    OrderFlag,
+    Refusal,
+    Side,
+    TimeInForce,
+)
+from rightsx.reference.book import OWN_ORDER_MODES, Order
+from rightsx.reference.holders import check_holder_limit
+from rightsx.reference.lots import lots_eligible, lots_return, lots_split, lots_take
+from rightsx.reference.state import NOBODY, ORDER_DUE, Account, Market, Series, Timer, escrow_share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rightsx.protocol import Command
+    from rightsx.reference.lots import Lot
+
+# ── what an order costs ──────────────────────────────────────────────────────────────────────────
+
+
+def ceil_bps(numerator: int) -> int:
+    """Divide by 10,000, rounding up: fees favour the platform (R18)."""
+    return -(-numerator // BPS)
+
+
+def lock_due(series: Series, order: Order) -> int:
+    """Work out what a buy order must have locked now (R17); a sell order locks no cash."""
+    if order.side == Side.SELL:
+        return 0
+    notional = order.limit * order.open_qty
+    dearest = max(series.terms.maker_bps, series.terms.taker_bps)
+    return notional + ceil_bps(order.fee_numerator + notional * dearest) - order.fee_charged
+
+
+def relock(market: Market, series: Series, order: Order) -> int:
+    """Lock what the order needs now; gives the change, negative where cash came back."""
+    change = lock_due(series, order) - order.cash_locked
+    order.cash_locked += change
+    market.cash_lock(order.account, change)
+    return change
+
+
+def plain_limit(series: Series, side: Side) -> tuple[int, Refusal | None]:
+    """Give the best price that the rules allow a market order, or why there is none (R39)."""
+    tick = series.terms.tick
+    low, high = series.band()
+    ceiling = series.cap // tick * tick
+    price = min(ceiling, high) if side == Side.BUY else max(tick, low)
+    if ceiling < 1:
+        return price, Refusal.PriceAboveCap
+    if ceiling < low or not max(1, low) <= price <= high:
+        return price, Refusal.OutsidePriceBand
+    return price, None
+
+
+# ── checks ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_sizes(market: Market, series: Series | None, qty: int, display: int = 0) -> None:
+    """Refuse a quantity that R1, R40 or R49 does not allow."""
+    market.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+    if display:
+        shown = 0 < display < qty <= ICEBERG_PARTS_MAX * display
+        market.refuse_if(not shown, Refusal.BadQuantity, "display", display, qty - 1)
+    if series is not None:
+        terms = series.terms
+        market.refuse_if(qty % terms.lot, Refusal.BadQuantity, "qty", qty, qty - qty % terms.lot)
+        market.refuse_if(qty < terms.min_qty, Refusal.BadQuantity, "qty", qty, terms.min_qty)
+        market.refuse_if(terms.max_qty and qty > terms.max_qty, Refusal.BadQuantity, "qty", qty, terms.max_qty)
+
+
+def check_price(market: Market, series: Series | None, price: int) -> None:
+    """Refuse a price that R1 or the tick (R49) does not allow."""
+    market.refuse_if(not 0 < price < PRICE_END, Refusal.BadPrice, "price", price, 1 if price <= 0 else PRICE_END - 1)
+    tick = series.terms.tick if series is not None else 1
+    market.refuse_if(price % tick, Refusal.BadPrice, "price", price, price - price % tick)
+
+
+def check_trading(market: Market, series: Series, account: Account) -> None:
+    """Refuse where nobody, or not this account, may trade now (R22, R29, R32, R43)."""
+    now = market.clock_ns
+    market.refuse_if(series.defaulted or account.defaulted, Refusal.MerchantDefaulted)
+    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
+    market.refuse_if(now >= series.terms.expire_ns, Refusal.SeriesExpired, "time_ns", now, series.terms.expire_ns - 1)
+    market.refuse_if(now >= series.terms.last_trade_ns, Refusal.TradingClosed, "time_ns", now, series.terms.last_trade_ns - 1)
+    market.refuse_if(market.killed, Refusal.Killed)
+    market.refuse_if(series.halted, Refusal.SeriesHalted, "series", series.id)
+
+
+def check_limit_price(market: Market, series: Series, order: Order) -> None:
+    """Refuse a limit above the cap or outside the band (R10, R21, R39, R41)."""
+    if order.is_plain and not order.stop_price:
+        _, wrong = plain_limit(series, order.side)
+        market.refuse_if(wrong == Refusal.PriceAboveCap, Refusal.PriceAboveCap, "price", order.limit, series.cap)
+        market.refuse_if(wrong, Refusal.OutsidePriceBand, "price", order.limit, series.band()[0])
+    elif order.is_plain:
+        above = series.cap < 1 or order.stop_price > series.cap
+        market.refuse_if(above, Refusal.PriceAboveCap, "stop_price", order.stop_price, series.cap)
+    else:
+        low, high = series.band()
+        market.refuse_if(order.limit > series.cap, Refusal.PriceAboveCap, "price", order.limit, series.cap)
+        market.refuse_if(order.limit < low, Refusal.OutsidePriceBand, "price", order.limit, low)
+        market.refuse_if(order.limit > high, Refusal.OutsidePriceBand, "price", order.limit, high)
+
+
+def check_funds(market: Market, series: Series, order: Order, replaced: Order | None) -> None:
+    """Refuse an order over a limit or without the units or the cash for it (R17, R26, R31, R49).
+
+    What the order that it replaces holds counts as returned (R38).
+    """
+    account = market.accounts[order.account]
+    if order.side == Side.BUY:
+        check_holder_limit(market, series, account, order.open_qty, replaced)
+    others = [open_order for open_order in account.orders.values() if open_order is not replaced]
+    notional = order.limit * order.open_qty + sum(one.limit * one.open_qty for one in others)
+    too_many = bool(account.max_open) and len(others) >= account.max_open
+    too_much = bool(account.max_notional) and notional > account.max_notional
+    market.refuse_if(too_many, Refusal.OrderLimitExceeded, "account", len(others) + 1, account.max_open)
+    market.refuse_if(too_much, Refusal.OrderLimitExceeded, "account", notional, account.max_notional)
+    if order.side == Side.SELL:
+        holding = market.holding(order.account, series)
+        back = replaced.open_qty if replaced else 0
+        free = holding.free_qty + back
+        market.refuse_if(order.open_qty > free, Refusal.InsufficientUnits, "qty", order.open_qty, free)
+        if series.terms.hold_ns:
+            old = lots_eligible(holding, old_enough(market, series)) + back
+            market.refuse_if(order.open_qty > old, Refusal.HoldingPeriod, "qty", order.open_qty, old)
+    else:
+        cash = account.cash_free + (replaced.cash_locked if replaced else 0)
+        due = lock_due(series, order)
+        market.refuse_if(due > cash, Refusal.InsufficientCash, "qty", due, cash)
+
+
+def check_entry(market: Market, series: Series, order: Order) -> None:
+    """Refuse a post-only order that would cross and an FOK that would not fill (R19)."""
+    if order.stop_price:
+        return  # It waits; what is wrong when it wakes cancels it then (R41).
+    wrong = entry_refusal(series, order)
+    market.refuse_if(wrong == Refusal.PostOnlyWouldCross, Refusal.PostOnlyWouldCross, "price", order.limit)
+    market.refuse_if(wrong == Refusal.FOKUnfillable, Refusal.FOKUnfillable, "qty", order.open_qty)
+
+
+def entry_refusal(series: Series, order: Order) -> Refusal | None:
+    """Say why an order cannot enter the book now, or None."""
+    if order.flags & OrderFlag.POST_ONLY and not series.in_auction and series.book.crosses(order.side, order.limit):
+        return Refusal.PostOnlyWouldCross
+    if order.time_in_force == TimeInForce.FOK and (series.in_auction or not fills_whole(series, order)):
+        return Refusal.FOKUnfillable
+    return None
+
+
+def fills_whole(series: Series, order: Order) -> bool:
+    """Say whether an FOK would fill, and within its budget where it has one (R19).
+
+    What it would cost includes the fee; what it would bring is after fee and royalty, fill by fill.
+    """
+    matches = series.book.plan(order)
+    if sum(match.qty for match in matches) < order.open_qty:
+        return False
+    if not order.budget:
+        return True
+    trial = Order(order.id, order.account, order.series, order.side, order.limit, order.open_qty)
+    total = 0
+    for maker, qty in matches:
+        notional = maker.limit * qty
+        fee = charge_fee(trial, notional, series.terms.taker_bps)
+        if order.side == Side.BUY:
+            total += notional + fee
+        else:
+            total += notional - fee - charge_royalty(series, trial, maker.account, notional, fee)
+    return total <= order.budget if order.side == Side.BUY else total >= order.budget
+
+
+def old_enough(market: Market, series: Series) -> Callable[[Lot], bool]:
+    """Give the test for lots that may be offered for sale (R26)."""
+    return lambda lot: market.clock_ns >= lot.acquired_ns + series.terms.hold_ns
+
+
+# ── placing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def place(market: Market, command: Command) -> None:
+    """Accept an order, and match it or keep it waiting (R19, R39 … R41)."""
+    series, order = admit_place(market, command)
+    # From here the command must succeed.
+    order.id = market.take_order_id(order.id)
+    if order.time_in_force == TimeInForce.GTD:
+        order.timer_seq = market.arm(order.deadline_ns, ORDER_DUE, order.id).seq
+    market.accounts[order.account].orders[order.id] = market.orders[order.id] = order
+    order_lock(market, series, order)
+    market.emit(
+        EventKind.ACCEPTED,
+        series=series.id,
+        order_id=order.id,
+        account=order.account,
+        price=order.limit,
+        qty=order.open_qty,
+        amount=order.display,
+        fee=order.stop_price,
+        other_fee=order.deadline_ns or order.budget,
+        extra=order.time_in_force,
+        side=order.side,
+        flags=order.flags,
+    )
+    order_admitted(market, series, order)
+
+
+def admit_place(market: Market, command: Command) -> tuple[Series, Order]:
+    """Make every check of a new order, in RULES.md's order, and give the order."""
+    series = market.find_series(command.series)
+    is_fok = command.time_in_force == TimeInForce.FOK
+    is_market = bool(command.flags & OrderFlag.MARKET)
+    check_sizes(market, series, command.qty, command.display)
+    if not is_market:
+        check_price(market, series, command.price)
+    stop_wrong = not 0 <= command.stop_price < PRICE_END
+    market.refuse_if(stop_wrong, Refusal.BadPrice, "stop_price", command.stop_price, 1)
+    market.refuse_if(is_fok and command.deadline_ns < 0, Refusal.BadAmount, "deadline_ns", command.deadline_ns, 1)
+    if command.time_in_force == TimeInForce.GTD:
+        late = not market.clock_ns < command.deadline_ns < TIME_END
+        market.refuse_if(late, Refusal.BadTime, "deadline_ns", command.deadline_ns, market.clock_ns + 1)
+    check_place_terms(market, command, series)
+    market.check_reference(command)
+    account = market.known_account(command.account)
+    series = market.known_series(command.series)
+    market.refuse_if(command.order_id in market.orders, Refusal.DuplicateId, "order_id", command.order_id)
+    check_trading(market, series, account)
+    own = account.id == series.merchant
+    selling = command.side == Side.SELL
+    market.refuse_if(own and selling, Refusal.MerchantCannotResell, "side", command.side, Side.BUY)
+    market.refuse_if(own and not command.flags & OrderFlag.BUYBACK, Refusal.BuybackFlagRequired)
+    market.refuse_if(not series.terms.resale, Refusal.ResaleForbidden, "series", series.id)
+    order = order_of(series, command)
+    check_limit_price(market, series, order)
+    check_funds(market, series, order, None)
+    check_entry(market, series, order)
+    full = len(market.orders) >= market.venue.limits.orders or not market.has_room([(account.id, series)])
+    market.refuse_if(full, Refusal.CapacityExceeded)
+    return series, order
+
+
+def check_place_terms(market: Market, command: Command, series: Series | None) -> None:
+    """Refuse words that do not go together (R19, R30, R41, R42)."""
+    flags, tif = command.flags, command.time_in_force
+    is_market = bool(flags & OrderFlag.MARKET)
+    both_modes = flags & OWN_ORDER_MODES == OWN_ORDER_MODES
+    both_ways = bool(flags & OrderFlag.STOP_RISE) and bool(flags & OrderFlag.STOP_FALL)
+    way_without_stop = bool(flags & (OrderFlag.STOP_RISE | OrderFlag.STOP_FALL)) and not command.stop_price
+    hasty = is_market or tif in (TimeInForce.IOC, TimeInForce.FOK)
+    given_id = command.order_id
+    foreign_buyback = bool(flags & OrderFlag.BUYBACK) and series is not None and command.account != series.merchant
+    for field, found, wrong in (
+        ("side", command.side, command.side not in (Side.BUY, Side.SELL)),
+        ("time_in_force", tif, tif not in TimeInForce._value2member_map_),
+        ("flags", flags, flags >= OrderFlag.STOP_FALL * 2 or both_modes or both_ways or way_without_stop),
+        ("flags", flags, bool(flags & OrderFlag.POST_ONLY) and hasty),
+        ("price", command.price, is_market and command.price != 0),
+        (
+            "time_in_force",
+            tif,
+            is_market and not command.stop_price and tif not in (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK),
+        ),
+        ("deadline_ns", command.deadline_ns, tif in (TimeInForce.GTC, TimeInForce.IOC) and command.deadline_ns != 0),
+        ("order_id", given_id, given_id != 0 and given_id < CALLER_ID_FIRST),
+        ("flags", flags, foreign_buyback),
+    ):
+        market.refuse_if(wrong, Refusal.BadTerms, field, found)
+
+
+def order_of(series: Series, command: Command) -> Order:
+    """Make the order that a PLACE asks for; nothing is locked or entered yet."""
+    side = Side(command.side)
+    limit, tif = command.price, command.time_in_force
+    if command.flags & OrderFlag.MARKET:
+        limit, _ = plain_limit(series, side)
+        if command.stop_price:
+            limit = series.cap if side == Side.BUY else command.stop_price  # R41: a plain buy stop locks at the cap
+        if tif == TimeInForce.GTC and not command.stop_price:
+            tif = TimeInForce.IOC  # R39
+    is_fok = tif == TimeInForce.FOK
+    return Order(
+        id=command.order_id,
+        account=command.account,
+        series=series.id,
+        side=side,
+        limit=limit,
+        open_qty=command.qty,
+        display=command.display,
+        budget=command.deadline_ns if is_fok else 0,
+        flags=command.flags,
+        time_in_force=tif,
+        deadline_ns=0 if is_fok else command.deadline_ns,
+        stop_price=command.stop_price,
+    )
+
+
+def order_lock(market: Market, series: Series, order: Order) -> None:
+    """Count the acceptance and lock the order's cash, or take its lots out of the queue (R15, R17)."""
+    order.accept_seq = market.next_accept_seq()
+    if order.side == Side.BUY:
+        market.units_move(order.account, series, bid=order.open_qty)
+        relock(market, series, order)
+    else:
+        holding = market.units_move(order.account, series, free=-order.open_qty, offered=order.open_qty)
+        order.lots = lots_take(holding, order.open_qty, old_enough(market, series))
+
+
+def order_admitted(market: Market, series: Series, order: Order) -> None:
+    """Send an accepted order on its way: to the stops, or into the book; then wake stops (R41)."""
+    if order.stop_price:
+        series.stops[order.id] = order
+        if series.last_price and stop_reached(order, series.last_price, series.last_price):
+            market.traded = (series.last_price, series.last_price)
+    else:
+        order_enter(market, series, order)
+    stops_wake(market, series)
+
+
+def order_enter(market: Market, series: Series, order: Order) -> None:
+    """Match an order as a taker, and rest, cancel or finish what is left (R16, R19, R20)."""
+    if not series.in_auction and not order_match(market, series, order):
+        return
+    if not order.open_qty:
+        order_finish(market, order)
+    elif order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        order_close(market, series, order, CancelReason.IOC)
+    else:
+        series.book.insert(order)
+
+
+def order_match(market: Market, series: Series, taker: Order) -> bool:
+    """Match and settle; False if the taker was cancelled on meeting an own order (R42)."""
+    terms = series.terms
+    for maker, qty in series.book.match(taker):
+        if qty:
+            settle_fill(market, series, taker, maker, qty, maker.limit, terms.taker_bps, terms.maker_bps, 0)
+            if not maker.open_qty:
+                order_finish(market, maker)
+            continue
+        if taker.flags & OWN_ORDER_MODES:
+            order_cancel(market, series, maker, CancelReason.SELF_TRADE)
+        if not taker.flags & OrderFlag.CANCEL_MAKER:
+            order_close(market, series, taker, CancelReason.SELF_TRADE)
+            return False
+    return True
+
+
+# ── settling a fill ──────────────────────────────────────────────────────────────────────────────
+
+
+def charge_fee(order: Order, notional: int, bps: int) -> int:
+    """Add a fill to an order's fee sum and give the increase that is charged (R18)."""
+    order.fee_numerator += notional * bps
+    increase = ceil_bps(order.fee_numerator) - order.fee_charged
+    order.fee_charged += increase
+    return increase
+
+
+def charge_royalty(series: Series, order: Order, buyer: int, notional: int, fee: int) -> int:
+    """Add a fill to a sell order's royalty sum and give what is charged, at most what is left (R18)."""
+    if buyer == series.merchant:
+        return 0
+    order.royalty_base += notional
+    due = order.royalty_base * series.terms.royalty_bps // BPS - order.royalty_charged
+    charged = min(due, notional - fee)
+    order.royalty_charged += charged
+    return charged
+
+
+def settle_fill(
+    market: Market, series: Series, first: Order, second: Order, qty: int, price: int, first_bps: int, second_bps: int, flags: int
+) -> None:
+    """Move cash and units for one trade that the book has made (R16 … R18, R30).
+
+    `first` is the taker, in an auction the buyer. Changes both owners' cash and holdings, the
+    platform's and the merchant's cash, the series' last price; a buy-back destroys the units.
+    """
+    notional = price * qty
+    buy, sell = (first, second) if first.side == Side.BUY else (second, first)
+    first.filled_qty += qty
+    second.filled_qty += qty
+    first_fee = charge_fee(first, notional, first_bps)
+    second_fee = charge_fee(second, notional, second_bps)
+    buy_fee, sell_fee = (first_fee, second_fee) if first is buy else (second_fee, first_fee)
+    royalty = charge_royalty(series, sell, buy.account, notional, sell_fee)
+
+    buyer, seller = market.accounts[buy.account], market.accounts[sell.account]
+    buy.cash_locked -= notional + buy_fee
+    buyer.cash_locked -= notional + buy_fee
+    relock(market, series, buy)
+    seller.cash_free += notional - sell_fee - royalty
+    market.accounts[series.merchant].cash_free += royalty
+    market.accounts[0].cash_free += buy_fee + sell_fee
+    lots_split(sell.lots, qty)
+    market.units_move(sell.account, series, offered=-qty)
+
+    is_buyback = buy.account == series.merchant
+    market.emit(
+        EventKind.FILL,
+        series=series.id,
+        order_id=first.id,
+        other_order_id=second.id,
+        account=first.account,
+        other_account=second.account,
+        price=price,
+        qty=qty,
+        amount=royalty,
+        fee=first_fee,
+        other_fee=second_fee,
+        side=first.side,
+        flags=flags | (FillFlag.BUYBACK if is_buyback else 0),
+    )
+    market.units_move(buy.account, series, bid=-qty)
+    if is_buyback:
+        buy_back(market, series, qty)
+    else:
+        market.units_receive(buy.account, series, qty, notional + buy_fee)
+    series.last_price = price
+    low, high = market.traded or (price, price)
+    market.traded = (min(low, price), max(high, price))
+
+
+def buy_back(market: Market, series: Series, qty: int) -> None:
+    """Destroy units that their merchant bought and release their escrow (R30)."""
+    face = qty * series.value
+    share = escrow_share(series, series.base_of(qty, series.value))
+    series.units -= qty
+    series.bought_back += face
+    market.escrow_pay(series, series.merchant, share)
+    market.escrow_clear(series)
+
+
+# ── stops ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def stop_reached(order: Order, low: int, high: int) -> bool:
+    """Say whether trades between `low` and `high` reach a stop (R41)."""
+    return high >= order.stop_price if order.rises else low <= order.stop_price
+
+
+def stops_wake(market: Market, series: Series) -> None:
+    """Enter the stops that the trades so far have reached, and then those that they reach (R41)."""
+    while market.traded:
+        low, high = market.traded
+        market.traded = None
+        reached = [order for order in series.stops.values() if stop_reached(order, low, high)]
+        for order in sorted(reached, key=lambda one: one.accept_seq):
+            stop_enter(market, series, order)
+
+
+def stop_enter(market: Market, series: Series, order: Order) -> None:
+    """Let one stop enter as a taker of its own; what would refuse it cancels it (R41)."""
+    del series.stops[order.id]
+    wrong: Refusal | None = None
+    if order.is_plain:
+        order.limit, wrong = plain_limit(series, order.side)
+        if order.time_in_force != TimeInForce.FOK:
+            order.time_in_force = TimeInForce.IOC
+    else:
+        low, high = series.band()
+        wrong = None if low <= order.limit <= high else Refusal.OutsidePriceBand
+    order.stop_price = 0
+    market.emit(
+        EventKind.TRIGGERED,
+        series=series.id,
+        order_id=order.id,
+        account=order.account,
+        price=order.limit,
+        qty=order.open_qty,
+        side=order.side,
+    )
+    wrong = wrong or entry_refusal(series, order)
+    if wrong:
+        order_close(market, series, order, wrong)
+    else:
+        relock(market, series, order)
+        order_enter(market, series, order)
+
+
+# ── cancelling ───────────────────────────────────────────────────────────────────────────────────
+
+
+def cancel(market: Market, command: Command) -> None:
+    """Cancel one order for its owner."""
+    series, order = admit_owned(market, command)
+    # From here the command must succeed.
+    order_cancel(market, series, order, CancelReason.USER)
+
+
+def admit_owned(market: Market, command: Command) -> tuple[Series, Order]:
+    """Refuse an order that is not open, or somebody else's."""
+    market.check_reference(command)
+    account = market.known_account(command.account)
+    order = market.orders.get(command.order_id)
+    market.refuse_if(order is None, Refusal.OrderNotOpen, "order_id", command.order_id)
+    assert order is not None
+    market.refuse_if(order.account != account.id, Refusal.NotOwner, "account", account.id, order.account)
+    return market.series[order.series - 1], order
+
+
+def order_cancel(market: Market, series: Series, order: Order, reason: CancelReason) -> None:
+    """Take a resting order or a waiting stop out, and close it."""
+    if order.id in series.stops:
+        del series.stops[order.id]
+    else:
+        series.book.remove(order)
+    order_close(market, series, order, reason)
+
+
+def order_close(market: Market, series: Series, order: Order, reason: CancelReason | Refusal) -> None:
+    """Return what an order outside the book has locked, finish it, and say why."""
+    cash, qty = order.cash_locked, order.open_qty
+    order_unlock(market, series, order)
+    order.open_qty = 0
+    order_finish(market, order)
+    market.emit(
+        EventKind.CANCELLED,
+        series=series.id,
+        order_id=order.id,
+        account=order.account,
+        price=order.limit,
+        qty=qty,
+        amount=cash,
+        side=order.side,
+        code=reason,
+    )
+
+
+def order_unlock(market: Market, series: Series, order: Order) -> None:
+    """Return an order's cash, or its units and lots, to its owner (R15, R17)."""
+    if order.side == Side.BUY:
+        market.cash_lock(order.account, -order.cash_locked)
+        order.cash_locked = 0
+        market.units_move(order.account, series, bid=-order.open_qty)
+    else:
+        holding = market.units_move(order.account, series, free=order.open_qty, offered=-order.open_qty)
+        lots_return(holding, order.lots)
+        order.lots = []
+
+
+def order_finish(market: Market, order: Order) -> None:
+    """Forget an order that has nothing open, and its timer; its id is free again."""
+    del market.orders[order.id]
+    del market.accounts[order.account].orders[order.id]
+    if order.deadline_ns:
+        market.disarm(Timer(order.deadline_ns, ORDER_DUE, order.timer_seq, order.id))
+
+
+def orders_cancel(market: Market, orders: list[Order], reason: CancelReason) -> None:
+    """Cancel many orders, in order of acceptance, across series (R48)."""
+    for order in sorted(orders, key=lambda one: one.accept_seq):
+        order_cancel(market, market.series[order.series - 1], order, reason)
+
+
+def order_expire(market: Market, order_id: int) -> None:
+    """Let a good-till-date order go (R19)."""
+    order = market.orders[order_id]
+    order_cancel(market, market.series[order.series - 1], order, CancelReason.GTD)
+
+
+# ── amending ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def amend(market: Market, command: Command) -> None:
+    """Lower an order in place, or cancel and re-enter it as one command (R38)."""
+    series, order, price, qty = admit_amend(market, command)
+    # From here the command must succeed.
+    if price == order.limit and qty <= order.open_qty:
+        amend_lower(market, series, order, qty)
+        emit_amended(market, order, entered_anew=False)
+        return
+    if order.id in series.stops:
+        del series.stops[order.id]
+    else:
+        series.book.remove(order)
+    order_unlock(market, series, order)
+    order.limit, order.open_qty = price, qty
+    order_lock(market, series, order)
+    emit_amended(market, order, entered_anew=True)
+    order_admitted(market, series, order)
+
+
+def admit_amend(market: Market, command: Command) -> tuple[Series, Order, int, int]:
+    """Make every check of an amend; gives the series, the order, its new price and open quantity."""
+    live = market.orders.get(command.order_id)
+    series = market.series[live.series - 1] if live else None
+    named_price, named_qty = command.flags & AmendFlag.PRICE, command.flags & AmendFlag.QTY
+    if named_qty:
+        check_sizes(market, series, command.qty)
+        too_fine = bool(live and live.display) and command.qty > ICEBERG_PARTS_MAX * live.display  # type: ignore[union-attr]
+        market.refuse_if(too_fine, Refusal.BadQuantity, "qty", command.qty)
+    if named_price:
+        check_price(market, series, command.price)
+    plain = bool(live and live.is_plain)
+    market.refuse_if(command.flags not in (1, 2, 3), Refusal.BadTerms, "flags", command.flags, 3)
+    market.refuse_if(named_price and plain, Refusal.BadTerms, "price", command.price)
+    series, order = admit_owned(market, command)
+    check_trading(market, series, market.accounts[order.account])
+    price = command.price if named_price else order.limit
+    qty = command.qty if named_qty else order.open_qty
+    if plain and order.side == Side.BUY and qty > order.open_qty:
+        price = series.cap  # R41: a plain buy stop that enters anew locks at the cap of now
+    if price != order.limit or qty > order.open_qty:
+        wanted = amended_copy(order, price, qty)
+        check_limit_price(market, series, wanted)
+        check_funds(market, series, wanted, order)
+        check_entry(market, series, wanted)
+    return series, order, price, qty
+
+
+def amended_copy(order: Order, price: int, qty: int) -> Order:
+    """Give the order as it would re-enter, with its sums, to check it."""
+    return Order(
+        id=order.id,
+        account=order.account,
+        series=order.series,
+        side=order.side,
+        limit=price,
+        open_qty=qty,
+        flags=order.flags,
+        time_in_force=order.time_in_force,
+        stop_price=order.stop_price,
+        fee_numerator=order.fee_numerator,
+        fee_charged=order.fee_charged,
+    )
+
+
+def amend_lower(market: Market, series: Series, order: Order, qty: int) -> None:
+    """Lower the open quantity in place; the youngest lots and the excess cash go back (R38)."""
+    less = order.open_qty - qty
+    if order.id in series.stops:
+        order.open_qty = qty
+    else:
+        series.book.shrink(order, qty)
+    if order.side == Side.BUY:
+        market.units_move(order.account, series, bid=-less)
+        relock(market, series, order)
+    else:
+        holding = market.units_move(order.account, series, free=less, offered=-less)
+        lots_return(holding, lots_split(order.lots, less, youngest=True))
+
+
+def emit_amended(market: Market, order: Order, *, entered_anew: bool) -> None:
+    """Say what an amend made of an order."""
+    market.emit(
+        EventKind.AMENDED,
+        series=order.series,
+        order_id=order.id,
+        account=order.account,
+        price=order.limit,
+        qty=order.open_qty,
+        side=order.side,
+        flags=int(entered_anew),
+    )
+
+
+# ── switches of orders (R43) ─────────────────────────────────────────────────────────────────────
+
+
+def cancel_all(market: Market, command: Command) -> None:
+    """Cancel all orders of an account or of a series."""
+    both = bool(command.account) == bool(command.series)
+    market.refuse_if(both, Refusal.BadTerms, "account", command.account)
+    market.check_reference(command)
+    if command.account:
+        account = market.known_account(command.account)
+        market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
+        orders = list(account.orders.values())
+    else:
+        series = market.known_series(command.series)
+        end = series.terms.expire_ns
+        expired = market.clock_ns >= end and not series.defaulted
+        market.refuse_if(expired, Refusal.SeriesExpired, "time_ns", market.clock_ns, end - 1)
+        orders = series.orders()
+    # From here the command must succeed.
+    emit_mass(market, CancelReason.CANCEL_ALL, len(orders), command.account, command.series)
+    orders_cancel(market, orders, CancelReason.CANCEL_ALL)
+
+
+def emit_mass(market: Market, reason: CancelReason, count: int, account: int = NOBODY, series: int = 0) -> None:
+    """Announce how many orders go together."""
+    market.emit(EventKind.MASS_CANCELLED, account=account, series=series, qty=count, code=reason)
+
+
+def cancel_after(market: Market, command: Command) -> None:
+    """Arm, re-arm or disarm the switch of an account that may fall silent (R43)."""
+    at_ns = command.deadline_ns
+    late = at_ns != 0 and not market.clock_ns < at_ns < TIME_END
+    market.refuse_if(late, Refusal.BadTime, "deadline_ns", at_ns, market.clock_ns + 1)
+    market.check_reference(command)
+    account = market.known_account(command.account)
+    market.refuse_if(account.defaulted, Refusal.MerchantDefaulted)
+    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
+    # From here the command must succeed.
+    if account.cancel_after is not None:
+        market.disarm(account.cancel_after)
+    account.cancel_after = market.arm(at_ns, ORDER_DUE, (account.id, 0)) if at_ns else None
+    market.emit(EventKind.CANCEL_AFTER_SET, account=account.id, amount=at_ns)
+
+
+def account_silent(market: Market, account_id: int) -> None:
+    """Cancel all orders of an account whose switch was not repeated in time (R43)."""
+    account = market.accounts[account_id]
+    account.cancel_after = None
+    emit_mass(market, CancelReason.CANCEL_AFTER, len(account.orders), account.id)
+    orders_cancel(market, list(account.orders.values()), CancelReason.CANCEL_AFTER)

@@ -1,0 +1,38 @@
+"""Real order flow through `OrderBook`, held against what the venue itself printed.
+
+loaders    files become typed rows of integers, or one clear error
+bitstamp   creates, re-pricings and cancels in; every fill compared with the venue's own
+lobster    messages in; every row compared with the venue's own book
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rightsx.border import word
+from rightsx.replay.bitstamp import BitstampReplay, replay_bitstamp, venue_story
+from rightsx.replay.loaders import load_bitstamp, load_lobster
+from rightsx.replay.lobster import LobsterReplay, replay_lobster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["BitstampReplay", "LobsterReplay", "replay_bitstamp", "replay_file", "replay_lobster", "venue_story"]
+
+FORMATS: Final = {"bitstamp": "bitstamp", "lobster": "lobster"}
+
+
+def replay_file(
+    path: Path | str,
+    *,
+    form: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> BitstampReplay | LobsterReplay:
+    """Load a file of the format `form` (bitstamp or lobster) and replay it through a new `OrderBook`.
+
+    Raises `MisuseError` for another format, `InputFileError` for a wrong file.
+    """
+    if word("format", form, FORMATS) == "bitstamp":
+        return replay_bitstamp(load_bitstamp(path), progress=progress)
+    return replay_lobster(load_lobster(path), progress=progress)

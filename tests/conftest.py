@@ -1,0 +1,32 @@
+"""What several test files share: where the venues' files are, which never enter this repository.
+
+`RIGHTSX_TEST_DATA` names their directory, relative to the repository's root unless absolute; the
+default is `../shared`. A test that needs an absent file is skipped and says which one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def venue_file() -> Callable[[str], Path]:
+    """Give a function from a path inside the test data to the file, which skips the test if it is absent."""
+    data = (ROOT / os.environ.get("RIGHTSX_TEST_DATA", "../shared")).resolve()
+
+    def find(name: str) -> Path:
+        path = data / name
+        if not path.is_file():
+            pytest.skip(f"{path} is absent; RIGHTSX_TEST_DATA names the directory of the venues' files")
+        return path
+
+    return find

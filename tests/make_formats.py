@@ -1,0 +1,112 @@
+"""Writes FORMATS.md from the tables of `protocol` and `vocabulary`: run it when they change.
+
+python tests/make_formats.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rightsx.protocol import (
+    COMMAND,
+    EVENT,
+    REPORT,
+    AmendFlag,
+    CancelReason,
+    Channel,
+    FillFlag,
+    NameOf,
+    OrderFlag,
+    Policy,
+    Refusal,
+    ReportKind,
+    Side,
+    Term,
+    TimeInForce,
+)
+from rightsx.vocabulary import COMMANDS, EVENTS, PAYLOADS
+
+HEAD = """# Every byte that leaves the process
+
+Little-endian, without padding. What a *kind* means by a field is in the tables below; a field that a kind does not name is 0.
+This page is written by `tests/make_formats.py` from the tables in `protocol.py` and `vocabulary.py`; a test holds them together.
+A number once given is never given again; a change of meaning raises `RULES_VERSION` or `EVENT_VERSION` (both 1).
+
+"""
+
+STATE = """## The canonical state
+
+`state_hash()` is the SHA-256 of one msgpack list; equal states give equal hashes in every engine. Its rows, in order:
+
+1. counters: clock_ns, command_seq, event_seq, accept_seq, lot_seq, timer_seq, next order id, killed, deposited, withdrawn, charged back
+2. accounts by id, 0 is the platform: free cash, locked cash, debt, is merchant, frozen, defaulted, tier, max_open, max_notional,
+   cancel_after ns (0 for none), names of terminals
+3. products by id: merchant, name, series ids · 4. stores by id: merchant, name, settles to · 5. channels by id · 6. tiers: number, cap
+7. members: merchant, member id, account, sorted
+8. series by id, each: [merchant, product, the terms in the order of Term] [steps] [stores] [channel, cap] [value, reference, next
+   step, last price, in auction, uncross waits, halted, closed, expired, defaulted] [sold, G, fee total, escrow total, E, N, vouchers
+   issued, redeemed, decayed, decayed before sale, expired, refunded, bought back, defaulted] [channel, units, gross] [bids, asks in
+   the order in which they would trade] [stops by acceptance] [holdings by account] [vouchers by id]
+9. claims: account, series, amount · 10. references: account, ref, the command (time 0), command_seq, order id, filled, code
+11. timers in firing order: due ns, class, sequence, subject
+
+An order: id, account, side, limit, open, shown, display, filled, flags, time in force, deadline, stop price, budget, accept_seq,
+timer_seq, Σ notional × bps, fee charged, royalty base, royalty charged, cash locked, [lots]; a number of 2^63 or more is written as
+decimal text. A lot: acquired ns, seq, qty, cost, primary. A holding: account, free, offered, in vouchers, open bids, [lots].
+A voucher: id, account, qty, value, lock ns, redeemable until ns, lapse ns, timer_seq, terminal bits, redeemed, lapsed, [lots].
+
+`OrderBook.state_hash()` is the SHA-256 of the decimal text of its rows: every queue in order, then generations and free slots.
+
+## Scenario files
+
+Text in UTF-8, a command or an expectation a line; `rightsx run --words` prints the vocabulary, `src/rightsx/scenario.py` explains it.
+"""
+
+
+def record(name: str, dtype) -> list[str]:
+    rows = [
+        f"| {field} | {dtype.fields[field][1]} | {dtype[field].str if dtype[field].shape == () else '2 × <u8'} |"
+        for field in dtype.names
+    ]
+    return [f"### {name}, {dtype.itemsize} bytes", "", "| field | offset | type |", "|---|---:|---|", *rows, ""]
+
+
+def numbers(enum) -> str:
+    return f"- **{enum.__name__}**: " + ", ".join(f"{member.value} {member.name}" for member in enum)
+
+
+def page() -> str:
+    lines = ["## Records", ""]
+    for name, dtype in (("COMMAND", COMMAND), ("EVENT", EVENT), ("REPORT", REPORT)):
+        lines += record(name, dtype)
+    lines += [
+        "EVENT: `length` is 0x7600, whose bytes `00 76` are the big-endian 118 of a C2SP entry bundle; bytes 2 … 119 are one RFC 6962 leaf.",
+        "`event_seq` is the leaf's index, −1 for REFUSED and DUPLICATE, which are no leaves. `salt` is 0 until a journal fills it in.",
+        "COMMAND: `time_ns` −2^63 means at the engine's clock.",
+        "",
+        "## Numbers",
+        "",
+    ]
+    flags = (Side, TimeInForce, OrderFlag, AmendFlag, FillFlag, Policy, Channel, NameOf, Term, ReportKind, Refusal, CancelReason)
+    lines += [*map(numbers, flags), "", "## Commands", "", "| kind | number | fields |", "|---|---:|---|"]
+    for kind, arguments in COMMANDS.items():
+        fields = "<br>".join(f"`{argument.field}` {argument.meaning}" for argument in arguments)
+        lines.append(f"| {kind.name} | {kind.value} | {fields or '–'} |")
+    lines += [
+        "",
+        "### Payloads",
+        "",
+        "Canonical msgpack maps: keys sorted at every depth, shortest integers, exactly these keys.",
+        "",
+    ]
+    for kind, keys in PAYLOADS.items():
+        lines.append(f"- {kind.name}: " + "; ".join(f"`{key}` {meaning}" for key, meaning in keys.items()))
+    lines += ["", "## Events", "", "| kind | number | fields |", "|---|---:|---|"]
+    for event_kind, shape in EVENTS.items():
+        fields = "<br>".join(f"`{field}` {meaning}" for field, meaning in shape.fields.items())
+        lines.append(f"| {event_kind.name} | {event_kind.value} | {fields or '–'} |")
+    return HEAD + "\n".join(lines) + "\n\n" + STATE
+
+
+if __name__ == "__main__":
+    (Path(__file__).resolve().parents[1] / "FORMATS.md").write_text(page(), encoding="utf-8")

@@ -1,0 +1,420 @@
+"""The bare book: price-time priority, and every mistake that was seen in other libraries."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from rightsx import REPORT, OrderBook
+from rightsx.errors import MisuseError
+from rightsx.protocol import INT64_MAX, INT64_MIN, Command, CommandKind, ReportKind, command_records
+from rightsx.vocabulary import command
+
+
+@pytest.fixture
+def book():
+    return OrderBook()
+
+
+def sell(to, order_id, price, qty, **more):
+    return to.place(order_id=order_id, side="sell", price=price, qty=qty, **more)
+
+
+def buy(to, order_id, price, qty, **more):
+    return to.place(order_id=order_id, side="buy", price=price, qty=qty, **more)
+
+
+def shown(book, number=0):
+    ladder = book.depth(number, levels=None)
+    return [(level.price, level.qty) for level in ladder.bids], [(level.price, level.qty) for level in ladder.asks]
+
+
+# ── mistakes seen elsewhere ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_partly_filled_order_that_is_cancelled_leaves_no_empty_level(book):
+    sell(book, 1, 101, 5)
+    buy(book, 2, 101, 2)
+    assert book.cancel(order_id=1)
+    assert shown(book) == ([], [])
+    assert buy(book, 3, 101, 1).fills == ()
+
+
+def test_orders_of_the_same_instant_do_not_overwrite_each_other(book):
+    records = command_records(
+        command(CommandKind.PLACE, time_ns=7, series=0, account=0, side=2, qty=1, price=100, order_id=n) for n in (1, 2, 3)
+    )
+    book.apply_batch(records)
+    assert [order for order, _, _ in book.queue(0, "sell")] == [1, 2, 3]
+
+
+def test_a_cancel_of_a_filled_or_unknown_order_is_refused(book):
+    sell(book, 1, 100, 1)
+    buy(book, 2, 100, 1)
+    for order_id in (1, 2, 99):
+        assert book.cancel(order_id=order_id).refused == "OrderNotOpen"
+
+
+def test_a_partial_fill_keeps_its_place(book):
+    sell(book, 1, 100, 5)
+    sell(book, 2, 100, 5)
+    buy(book, 3, 100, 2)
+    assert book.queue(0, "sell") == [(1, 100, 3), (2, 100, 5)]
+
+
+def test_a_trade_prints_at_the_makers_price(book):
+    sell(book, 1, 95, 1)
+    assert [(fill.price, fill.qty, fill.maker) for fill in buy(book, 2, 100, 1).fills] == [(95, 1, 1)]
+
+
+def test_a_limit_order_never_sweeps_past_its_limit(book):
+    for number, price in enumerate((95, 100, 105), 1):
+        sell(book, number, price, 1)
+    result = buy(book, 9, 100, 3)
+    assert [fill.price for fill in result.fills] == [95, 100]
+    assert result.leaves_qty == 1
+
+
+def test_the_rest_of_an_ioc_never_rests(book):
+    sell(book, 1, 100, 1)
+    result = buy(book, 2, 100, 5, time_in_force="ioc")
+    assert (result.filled_qty, result.cancelled, result.leaves_qty) == (1, "IOC", 0)
+    assert shown(book) == ([], [])
+
+
+def test_a_duplicate_live_id_is_refused_before_it_trades(book):
+    sell(book, 1, 100, 1)
+    buy(book, 2, 90, 1)
+    result = buy(book, 2, 100, 1)
+    assert result.refused == "DuplicateId"
+    assert result.fills == ()
+    assert shown(book) == ([(90, 1)], [(100, 1)])
+
+
+def test_the_id_of_a_finished_order_is_free_again(book):
+    sell(book, 1, 100, 1)
+    buy(book, 2, 100, 1)
+    assert sell(book, 1, 100, 1)
+    assert book.open_qty(1) == 1
+
+
+def test_quantities_and_prices_are_never_cut_to_32_bits(book):
+    sell(book, 1, 2**40 + 1, 2**33)
+    result = buy(book, 2, 2**40 + 1, 2**33)
+    assert [(fill.price, fill.qty) for fill in result.fills] == [(2**40 + 1, 2**33)]
+    assert sell(book, 3, 1, 2**40).refused == "BadQuantity"
+
+
+def test_meeting_an_own_order_cancels_with_a_reason(book):
+    sell(book, 1, 100, 1, account=7)
+    assert buy(book, 2, 100, 1, account=7).cancelled == "SELF_TRADE"
+    assert book.open_qty(1) == 1
+
+
+# ── prices, sides, books ─────────────────────────────────────────────────────────────────────────
+
+
+def test_any_int64_price_will_do(book):
+    for number, price in enumerate((INT64_MIN, -5, 0, INT64_MAX), 1):
+        sell(book, number, price, 1)
+    prices = [fill.price for fill in book.place(order_id=9, side="buy", qty=3).fills]
+    assert prices == [INT64_MIN, -5, 0]
+    with pytest.raises(MisuseError, match="signed 64-bit"):
+        sell(book, 10, 2**63, 1)
+
+
+def test_a_market_order_without_a_counterpart_is_cancelled(book):
+    result = book.place(order_id=1, side="buy", qty=3)
+    assert (result.refused, result.cancelled, result.filled_qty) == (None, "IOC", 0)
+
+
+def test_books_share_ids_and_nothing_else():
+    book = OrderBook(books=3)
+    sell(book, 1, 100, 1, book=0)
+    assert buy(book, 2, 100, 1, book=2).fills == ()
+    assert buy(book, 1, 100, 1, book=1).refused == "DuplicateId"
+    assert buy(book, 3, 100, 1, book=3).refused == "UnknownSeries"
+    assert shown(book, 0) == ([], [(100, 1)])
+
+
+def test_account_zero_is_nobody_and_meets_no_own_orders(book):
+    sell(book, 1, 100, 1)
+    assert buy(book, 2, 100, 1).filled_qty == 1
+
+
+# ── instructions ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_post_only_never_takes(book):
+    sell(book, 1, 100, 1)
+    assert buy(book, 2, 100, 1, post_only=True).refused == "PostOnlyWouldCross"
+    assert buy(book, 2, 99, 1, post_only=True).leaves_qty == 1
+    assert buy(book, 3, 90, 1, post_only=True, time_in_force="ioc").refused == "BadTerms"
+
+
+def test_fok_fills_whole_or_not_at_all(book):
+    sell(book, 1, 100, 2)
+    sell(book, 2, 101, 2)
+    assert buy(book, 3, 100, 3, time_in_force="fok").refused == "FOKUnfillable"
+    assert buy(book, 3, 101, 3, time_in_force="fok").filled_qty == 3
+    assert shown(book) == ([], [(101, 1)])
+
+
+def test_an_iceberg_shows_a_part_and_the_next_part_queues_last(book):
+    sell(book, 1, 100, 7, display=3)
+    sell(book, 2, 100, 3)
+    assert shown(book) == ([], [(100, 6)])
+    assert [(f.maker, f.qty) for f in buy(book, 3, 100, 7).fills] == [(1, 3), (2, 3), (1, 1)]
+    assert book.queue(0, "sell") == [(1, 100, 3)]
+    assert shown(book) == ([], [(100, 2)])
+
+
+@pytest.mark.parametrize(("qty", "display"), [(5, 5), (5, 6), (5, -1), (1_001, 1)])
+def test_an_iceberg_shows_less_than_it_is_and_at_least_a_thousandth(book, qty, display):
+    assert sell(book, 1, 100, qty, display=display).refused == "BadQuantity"
+
+
+def test_fok_counts_what_icebergs_hide(book):
+    sell(book, 1, 100, 9, display=2)
+    assert buy(book, 2, 100, 9, time_in_force="fok").filled_qty == 9
+
+
+def test_cancel_maker_goes_on_past_own_orders(book):
+    sell(book, 1, 100, 1, account=7)
+    sell(book, 2, 100, 1, account=8)
+    result = buy(book, 3, 100, 2, account=7, own_orders="cancel_maker")
+    assert ([f.maker for f in result.fills], result.leaves_qty) == ([2], 1)
+    assert book.open_qty(1) == 0
+
+
+def test_cancel_both_cancels_both(book):
+    sell(book, 1, 100, 1, account=7)
+    result = buy(book, 3, 100, 2, account=7, own_orders="cancel_both")
+    assert result.cancelled == "SELF_TRADE"
+    assert shown(book) == ([], [])
+
+
+def test_fok_stops_counting_at_an_own_order_unless_it_cancels_makers(book):
+    sell(book, 1, 100, 1, account=8)
+    sell(book, 2, 100, 1, account=7)
+    sell(book, 3, 100, 1, account=8)
+    assert buy(book, 4, 100, 2, account=7, time_in_force="fok").refused == "FOKUnfillable"
+    result = buy(book, 4, 100, 2, account=7, time_in_force="fok", own_orders="cancel_maker")
+    assert [f.maker for f in result.fills] == [1, 3]
+
+
+# ── amends ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lowering_keeps_the_place_and_raising_loses_it(book):
+    sell(book, 1, 100, 5)
+    sell(book, 2, 100, 5)
+    assert book.amend(order_id=1, qty=3).leaves_qty == 3
+    assert [order for order, _, _ in book.queue(0, "sell")] == [1, 2]
+    book.amend(order_id=1, qty=4)
+    assert [order for order, _, _ in book.queue(0, "sell")] == [2, 1]
+
+
+def test_a_new_price_enters_anew_and_trades_if_it_crosses(book):
+    sell(book, 1, 105, 5)
+    buy(book, 2, 100, 3)
+    result = book.amend(order_id=1, price=99)
+    assert [(f.price, f.qty) for f in result.fills] == [(100, 3)]
+    assert shown(book) == ([], [(99, 2)])
+    buy(book, 3, 98, 2)
+    assert book.amend(order_id=3, price=99).leaves_qty == 0
+    assert shown(book) == ([], [])
+
+
+def test_an_amend_takes_from_the_hidden_part_first(book):
+    sell(book, 1, 100, 9, display=4)
+    book.amend(order_id=1, qty=5)
+    assert shown(book) == ([], [(100, 4)])
+    book.amend(order_id=1, qty=2)
+    assert shown(book) == ([], [(100, 2)])
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"qty": 0}, "BadQuantity"),
+        ({"qty": 2**40}, "BadQuantity"),
+        ({}, "BadTerms"),
+        ({"qty": 1, "account": 3}, "NotOwner"),
+        ({"price": 90}, "PostOnlyWouldCross"),
+        ({"qty": 1_001}, "BadQuantity"),
+    ],
+)
+def test_a_refused_amend_changes_nothing(book, change, code):
+    buy(book, 2, 90, 1)
+    sell(book, 1, 100, 3, account=7, post_only=True, display=1)
+    before = book.state_hash()
+    assert book.amend(order_id=1, **{"account": 7, **change}).refused == code
+    assert book.state_hash() == before
+    assert book.amend(order_id=5, qty=1).refused == "OrderNotOpen"
+
+
+def test_an_amend_into_an_own_order_answers_as_the_order_asked(book):
+    buy(book, 1, 90, 1, account=7)
+    sell(book, 2, 100, 1, account=7)
+    assert book.amend(order_id=2, price=90, account=7).cancelled == "SELF_TRADE"
+    assert shown(book) == ([(90, 1)], [])
+
+
+# ── handles ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_handles_are_slots_with_generations():
+    book = OrderBook(ids="handles")
+    first = book.place(side="sell", price=100, qty=1).order_id
+    second = book.place(side="sell", price=101, qty=1).order_id
+    assert (first, second) == (1 << 32 | 1, 1 << 32 | 2)
+    taker = book.place(side="buy", price=100, qty=1).order_id
+    assert taker == 1 << 32 | 3, "an arriving order takes its slot before it matches"
+    # The maker's slot was freed first, then the taker's: last in, first out.
+    assert book.place(side="sell", price=100, qty=1).order_id == 2 << 32 | 3
+    assert book.place(side="sell", price=100, qty=1).order_id == 2 << 32 | 1
+    assert book.cancel(order_id=first).refused == "OrderNotOpen", "an old handle never names a new order"
+    assert book.place(side="sell", price=100, qty=1, order_id=5).refused == "BadTerms"
+
+
+# ── records ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_batch_gives_every_report_with_the_command_it_answers(book):
+    records = command_records(
+        [
+            command(CommandKind.PLACE, series=0, account=0, side=2, qty=5, price=100, order_id=1),
+            command(CommandKind.PLACE, series=0, account=0, side=1, qty=7, price=100, order_id=2),
+            command(CommandKind.AMEND, account=0, order_id=2, flags=2, qty=1),
+            command(CommandKind.CANCEL, account=0, order_id=2),
+            command(CommandKind.CANCEL, account=0, order_id=2),
+        ]
+    )
+    reports = book.apply_batch(records)
+    assert reports.dtype == REPORT
+    assert reports["command_index"].tolist() == [0, 1, 1, 2, 3, 4]
+    kinds = [ReportKind(kind).name for kind in reports["kind"]]
+    assert kinds == ["ACCEPTED", "ACCEPTED", "FILL", "AMENDED", "CANCELLED", "REFUSED"]
+    assert book.apply_batch(records[:0]).shape == (0,)
+
+
+def test_a_batch_of_another_kind_is_misuse_before_the_first_write(book):
+    good = command(CommandKind.PLACE, series=0, account=0, side=2, qty=5, price=100, order_id=1)
+    for bad in (Command(kind=CommandKind.DEPOSIT), Command(kind=0)):
+        with pytest.raises(MisuseError, match="command 1 was of kind"):
+            book.apply_batch(command_records([good, bad]))
+    with pytest.raises(MisuseError, match="COMMAND"):
+        book.apply_batch(np.zeros(3))
+    assert shown(book) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"side": 3},
+        {"time_in_force": 0},
+        {"time_in_force": 2},
+        {"flags": 24},
+        {"flags": 4},
+        {"stop_price": 5},
+        {"deadline_ns": 5},
+        {"order_id": 0},
+        {"order_id": -5},
+    ],
+)
+def test_a_record_with_wrong_words_is_refused(book, bad):
+    good = command(CommandKind.PLACE, series=0, account=0, side=2, qty=5, price=100, order_id=1)
+    (report,) = book.apply_batch(command_records([good._replace(**bad)]))
+    assert (report["kind"], report["code"]) == (ReportKind.REFUSED, 6)
+
+
+def test_a_full_book_refuses_and_stays_as_it_was():
+    book = OrderBook(limit=1)
+    sell(book, 1, 100, 1)
+    assert sell(book, 2, 100, 1).refused == "CapacityExceeded"
+    assert book.queue(0, "sell") == [(1, 100, 1)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"books": 0}, {"books": 1.0}, {"limit": 0}, {"ids": "guids"}, {"engine": "quantum"}],
+)
+def test_a_book_of_wrong_words_is_misuse(wrong):
+    with pytest.raises(MisuseError):
+        OrderBook(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"side": "both"}, {"side": 1}, {"qty": 1.0}, {"qty": True}, {"price": "5"}, {"time_in_force": "day"}]
+)
+def test_a_wrong_word_or_type_is_misuse(book, wrong):
+    with pytest.raises(MisuseError):
+        book.place(**{"order_id": 1, "side": "buy", "price": 5, "qty": 1, **wrong})
+    with pytest.raises(MisuseError):
+        book.depth(1)
+
+
+def naive(orders, cancels):
+    """The simplest book there is: a list, sorted whenever somebody trades."""
+    resting, trades = [], []
+    for number, (side, price, wanted) in enumerate(orders):
+        qty = wanted
+        for maker in sorted((m for m in resting if m[0] != side), key=lambda m: (m[1] if side == "buy" else -m[1], m[3])):
+            if not qty or (maker[1] > price if side == "buy" else maker[1] < price):
+                break
+            traded = min(qty, maker[2])
+            maker[2] -= traded
+            qty -= traded
+            trades.append((maker[3], number, maker[1], traded))
+        resting = [m for m in resting if m[2] and m[3] != cancels.get(number)]
+        if qty:
+            resting.append([side, price, qty, number])
+    return trades, sorted((m[3], m[2]) for m in resting)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_book_agrees_with_the_simplest_one(seed):
+    rnd = random.Random(seed)
+    orders = [(rnd.choice(("buy", "sell")), rnd.randint(95, 105), rnd.randint(1, 9)) for _ in range(300)]
+    cancels = {number: rnd.randint(0, number) for number in range(300) if rnd.random() < 0.3}
+    book, trades = OrderBook(), []
+    for number, (side, price, qty) in enumerate(orders):
+        result = book.place(order_id=number + 1, side=side, price=price, qty=qty)
+        trades += [(fill.maker - 1, number, fill.price, fill.qty) for fill in result.fills]
+        if number in cancels and cancels[number] != number:
+            book.cancel(order_id=cancels[number] + 1)
+        book.check()
+    expected, resting = naive(orders, {n: c for n, c in cancels.items() if c != n})
+    assert trades == expected
+    assert sorted((order - 1, qty) for side in ("buy", "sell") for order, _, qty in book.queue(0, side)) == resting
+
+
+@pytest.mark.parametrize("ids", ["caller", "handles"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_random_book_keeps_its_invariants(seed, ids):
+    rnd = random.Random(seed)
+    book = OrderBook(books=2, ids=ids)
+    known = [1]
+    for number in range(600):
+        draw = rnd.random()
+        if draw < 0.6:
+            result = book.place(
+                order_id=number + 1 if ids == "caller" else 0,
+                side=rnd.choice(("buy", "sell")),
+                price=rnd.randint(95, 105),
+                qty=rnd.randint(2, 9),
+                account=rnd.randint(0, 3),
+                book=rnd.randint(0, 1),
+                display=rnd.choice((0, 0, 1)),
+                time_in_force=rnd.choice(("gtc", "gtc", "ioc", "fok")),
+                own_orders=rnd.choice(("cancel_taker", "cancel_maker", "cancel_both")),
+            )
+            known.append(result.order_id)
+        elif draw < 0.8:
+            book.cancel(order_id=rnd.choice(known), account=rnd.randint(0, 3))
+        else:
+            book.amend(order_id=rnd.choice(known), account=rnd.randint(0, 3), price=rnd.randint(95, 105), qty=rnd.randint(1, 9))
+        book.check()
