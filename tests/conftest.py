@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rightsx.exchange import Exchange
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,3 +32,20 @@ def venue_file() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def _every_command_is_audited(request, monkeypatch):
+    """Audit the books after every command that a test gives to an `Exchange` (R11, R36).
+
+    Whole demos audit themselves at their own intervals, or a test would take minutes: `unaudited`.
+    """
+    if request.node.get_closest_marker("unaudited"):
+        return
+    keep = Exchange._keep
+
+    def audited(self, events):
+        self._twin.check()
+        return keep(self, events)
+
+    monkeypatch.setattr(Exchange, "_keep", audited)

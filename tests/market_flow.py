@@ -81,8 +81,8 @@ WEIGHTS = {
 class Flow:
     """An endless stream of (command, payload), a function of the seed and of what the market answers."""
 
-    def __init__(self, seed: int, market: Market) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, seed: int | random.Random, market: Market) -> None:
+        self.random = random.Random(seed) if isinstance(seed, int) else seed
         self.market = market
         self.kinds, self.weights = zip(*WEIGHTS.items(), strict=True)
 
@@ -448,7 +448,7 @@ class Judged:
         assert {key: claim for key, claim in self.books.claims.items() if claim} == market.claims
 
 
-def random_market(seed: int, commands: int, *, thorough_every: int = 1) -> Judged:
+def random_market(seed: int | random.Random, commands: int, *, thorough_every: int = 1) -> Judged:
     """Run a random market and give it, judged; every `thorough_every`-th command is checked thoroughly."""
     judged = Judged()
     flow = Flow(seed, judged.market)

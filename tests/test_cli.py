@@ -100,6 +100,7 @@ def test_an_interrupt_exits_with_130(monkeypatch, capsys):
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.unaudited
 def test_a_demo_draws_its_page(tmp_path, capsys):
     page = tmp_path / "out.html"
     assert main(["demo", "--days", "12", "--series", "4", "--holders", "20", "--page", str(page), "--quiet"]) == 0
@@ -107,11 +108,18 @@ def test_a_demo_draws_its_page(tmp_path, capsys):
     assert page.read_text().startswith("<!")
 
 
+def test_a_reader_that_has_heard_enough_is_no_error():
+    words = f"{sys.executable} -m rightsx run --words | head -1"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("commands:\n", "")
+
+
 def test_a_demo_without_a_folder_to_draw_in_says_so_before_it_runs(tmp_path, capsys):
     assert main(["demo", "--page", str(tmp_path / "none" / "out.html")]) == 2
     assert "its folder does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.unaudited
 def test_a_full_disk_is_one_line_and_exit_2(capsys):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")

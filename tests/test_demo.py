@@ -34,6 +34,9 @@ SMALL: dict[str, Any] = {"days": 20, "series": 6, "holders": 30}
 MIDDLE: dict[str, Any] = {"days": 30, "series": 12, "holders": 250}
 
 
+pytestmark = pytest.mark.unaudited
+
+
 @pytest.fixture(scope="module")
 def small() -> DemoResult:
     return run_demo(**SMALL, seed=1)

@@ -10,7 +10,9 @@ output, progress and errors to standard error, and the exit code says how it wen
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[Any], int] = {"demo": _demo, "replay": _replay, "run": _run}[options.command]
     try:
         return command(options)
+    except BrokenPipeError:
+        # Whoever read our output has heard enough; Python would complain once more when it closes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return HOLDS
     except (InputFileError, MisuseError) as error:
         print(f"rightsx: {error}", file=sys.stderr)
         return WRONG
@@ -140,7 +146,7 @@ def _run(options: Any) -> int:
         for title, table, mark in (("commands", COMMANDS, ""), ("expectations, after a command", EXPECTATIONS, "= ")):
             print(f"{title}:")
             for verb, function in table.items():
-                print(f"  {mark}{usage(verb, function)}")
+                print(textwrap.fill(mark + usage(verb, function), 79, initial_indent="  ", subsequent_indent="      "))
         return HOLDS
     if not options.files:
         raise MisuseError("run needs a FILE; `rightsx run --words` prints the vocabulary of such files")

@@ -206,8 +206,8 @@ def expect(holds: bool, expected: str, found: object) -> None:  # noqa: FBT001 -
 
 
 def usage(verb: str, function: Callable[..., Any]) -> str:
-    """Give the form of a command or expectation: the first line of its docstring after the verb."""
-    return f"{verb} {inspect.getdoc(function) or ''}".splitlines()[0]
+    """Give the form of a command or expectation: the verb and its docstring, in one line."""
+    return " ".join([verb, *(inspect.getdoc(function) or "").split()])
 
 
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────
