@@ -91,17 +91,17 @@ class Flow:
     def opening(self) -> Iterator[tuple[Command, bytes]]:
         """Register merchants, stores, terminals, tiers and accounts, and list a first set of series."""
         for name in ("M", "N"):
-            yield cold_command(K.REGISTER_MERCHANT, {"name": name}, time_ns=T0_NS)
+            yield cold_command(K.REGISTER_MERCHANT, {"name": name, "ref": 0}, time_ns=T0_NS)
         for tier, cap in ((1, 30_000), (2, 200_000)):
             yield command(K.SET_TIER, tier=tier, amount=cap), b""
         for number in range(10):
             limits = {"tier": number % 3, "max_open": 6 if number == 8 else 0, "max_notional": 50_000 if number == 9 else 0}
             yield command(K.OPEN_ACCOUNT, **limits), b""
         for merchant, pays in ((1, 0), (1, 5), (2, 0)):
-            yield cold_command(K.REGISTER_STORE, {"name": f"st{merchant}", "settles_to": pays}, account=merchant)
+            yield cold_command(K.REGISTER_STORE, {"name": f"st{merchant}", "settles_to": pays, "ref": 0}, account=merchant)
         for merchant in (1, 1, 2):
-            yield cold_command(K.REGISTER_TERMINAL, {"name": "till"}, account=merchant)
-        yield cold_command(K.REGISTER_CHANNEL, {"name": "web"})
+            yield cold_command(K.REGISTER_TERMINAL, {"name": "till", "ref": 0}, account=merchant)
+        yield cold_command(K.REGISTER_CHANNEL, {"name": "web", "ref": 0})
         for account in range(1, 13):
             yield command(K.DEPOSIT, account=account, amount=100_000), b""
         for _ in range(8):
@@ -165,6 +165,7 @@ class Flow:
             "steps": steps,
             "stores": own if rnd.random() < 0.5 else [],
             "channel_caps": {3: 40} if rnd.random() < 0.3 else {},
+            "ref": self.ref(),
         }
         return cold_command(K.LIST_SERIES, payload, account=merchant)
 
@@ -186,7 +187,7 @@ class Flow:
         elif kind == K.IMPORT_MEMBERS:
             made, payload = self.members()
         elif kind == K.REGISTER_MERCHANT:
-            made, payload = cold_command(kind, {"name": "later"})
+            made, payload = cold_command(kind, {"name": "later", "ref": self.ref()})
         else:
             made, payload = command(kind, **self.arguments(kind)), b""
         made = made._replace(time_ns=self.time())
@@ -262,16 +263,16 @@ class Flow:
             return chosen | {"account": self.account(), "deadline_ns": at_ns}
         if kind in (K.HALT, K.RESUME):
             halted = [series.id for series in self.market.series if series.halted and series.live]
-            return {"series": rnd.choice(halted) if halted and kind == K.RESUME else self.series()}
+            return chosen | {"series": rnd.choice(halted) if halted and kind == K.RESUME else self.series()}
         if kind in (K.FREEZE, K.UNFREEZE):
             frozen = [account.id for account in self.market.accounts if account.frozen]
-            return {"account": rnd.choice(frozen) if frozen and kind == K.UNFREEZE else self.account()}
+            return chosen | {"account": rnd.choice(frozen) if frozen and kind == K.UNFREEZE else self.account()}
         if kind == K.DEFAULT:
-            return {"account": rnd.choice([*self.merchants(), 1, 3])}
+            return chosen | {"account": rnd.choice([*self.merchants(), 1, 3])}
         if kind in (K.SET_ACCOUNT, K.OPEN_ACCOUNT):
             limits = {"tier": rnd.randint(0, 2), "max_open": rnd.choice((0, 0, 8)), "max_notional": rnd.choice((0, 0, 50_000))}
-            return limits if kind == K.OPEN_ACCOUNT else {"account": rnd.randint(1, 12), **limits}
-        return {}
+            return chosen | limits if kind == K.OPEN_ACCOUNT else {"account": rnd.randint(1, 12), **chosen, **limits}
+        return chosen
 
     def store(self) -> int:
         return self.random.choice((0, 1, 2, 3))

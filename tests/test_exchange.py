@@ -111,6 +111,41 @@ def test_a_repeat_without_kept_events_still_knows_id_and_filled_quantity():
     assert stage.market.events == ()
 
 
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("open_account", {"tier": 0}),
+        ("register_merchant", {"name": "Bar"}),
+        ("register_store", {"name": "st", "merchant": 1}),
+        ("register_terminal", {"name": "t", "merchant": 1}),
+        ("register_channel", {"name": "web"}),
+        ("set_tier", {"tier": 1, "amount": 5}),
+        ("set_account", {"account": 2, "max_open": 3}),
+        ("freeze", {"account": 2}),
+        ("unfreeze", {"account": 2}),
+        ("halt", {"series": 1}),
+        ("resume", {"series": 1}),
+        ("kill", {"on": True}),
+        ("kill", {"on": False}),
+        ("default", {"merchant": 1}),
+        ("cancel_after", {"account": 2, "at": "2026-02-01"}),
+        ("grant", {"series": 2, "account": 2, "qty": 1}),
+    ],
+)
+def test_every_verb_can_be_repeated_under_a_reference(verb, given):
+    stage = Stage()
+    stage.list(trial=True, issue_price=0)
+    first = getattr(stage.market, verb)(**given, ref=2**64 - 1)
+    written = sum(event.event_seq >= 0 for event in stage.market.events)
+    again = getattr(stage.market, verb)(**given, ref=2**64 - 1)
+    assert first.refused is None
+    assert again.refused is None
+    assert again.events[-1].kind == EventKind.DUPLICATE
+    assert sum(event.event_seq >= 0 for event in stage.market.events) == written
+    if isinstance(first, int):
+        assert again == first > 0
+
+
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -306,7 +341,7 @@ def test_a_batch_equals_single_calls():
 def test_cold_or_unknown_kinds_in_a_batch_are_misuse_before_the_first_write(stage):
     before = stage.market.state_hash()
     good = command(CommandKind.DEPOSIT, account=stage.ann, amount=1)
-    cold, payload = cold_command(CommandKind.REGISTER_MERCHANT, {"name": "x"})
+    cold, payload = cold_command(CommandKind.REGISTER_MERCHANT, {"name": "x", "ref": 0})
     for bad in (cold, Command(kind=200)):
         with pytest.raises(MisuseError, match="command 1"):
             stage.market.apply_batch(command_records([good, bad]))

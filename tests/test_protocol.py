@@ -219,7 +219,7 @@ def test_a_builder_says_what_is_missing_or_unknown():
         command(CommandKind.DEPOSIT, account=1)
     with pytest.raises(MisuseError, match="DEPOSIT has no argument price; it takes account, amount, ref"):
         command(CommandKind.DEPOSIT, account=1, amount=1, price=3)
-    with pytest.raises(MisuseError, match="KILL has no argument account; it takes none"):
+    with pytest.raises(MisuseError, match="KILL has no argument account; it takes ref"):
         command(CommandKind.KILL, account=1)
 
 
@@ -236,9 +236,9 @@ def cold(payload):
 
 
 def test_a_payload_comes_back_as_it_went():
-    made, data = cold({"name": "Cafe Nord"})
-    assert unpack(made, data) == {"name": "Cafe Nord"}
-    assert data == pack({"name": "Cafe Nord"})
+    made, data = cold({"name": "Cafe Nord", "ref": 0})
+    assert unpack(made, data) == {"name": "Cafe Nord", "ref": 0}
+    assert data == pack({"name": "Cafe Nord", "ref": 0})
     assert made.ref == payload_digest(data)
 
 
@@ -248,7 +248,7 @@ def test_payload_keys_are_sorted_at_every_depth():
 
 @pytest.mark.parametrize("bit", range(0, 80, 7))
 def test_a_flipped_bit_in_a_payload_is_corruption(bit):
-    made, data = cold({"name": "Cafe Nord"})
+    made, data = cold({"name": "Cafe Nord", "ref": 0})
     broken = bytearray(data)
     broken[bit // 8] ^= 1 << bit % 8
     with pytest.raises(CorruptionError, match="the command states"):
@@ -257,7 +257,7 @@ def test_a_flipped_bit_in_a_payload_is_corruption(bit):
 
 @pytest.mark.parametrize("length", range(10))
 def test_a_shortened_payload_is_corruption(length):
-    made, data = cold({"name": "Cafe Nord"})
+    made, data = cold({"name": "Cafe Nord", "ref": 0})
     with pytest.raises(CorruptionError):
         unpack(made, data[:length])
 
@@ -267,13 +267,15 @@ def test_a_shortened_payload_is_corruption(length):
     [
         (b"\xc1", "not msgpack"),
         (b"\x81", "not msgpack"),
-        (pack({"name": "x"}) + b"\x00", "not msgpack"),
-        (pack({"title": "x"}), "not a canonical map of exactly name"),
+        (pack({"name": "x", "ref": 0}) + b"\x00", "not msgpack"),
+        (pack({"title": "x", "ref": 0}), "not a canonical map of exactly name, ref"),
         (b"\x93\x01\x02\x03", "not a canonical map"),
-        (b"\x81\xa4name\xd9\x01x", "not a canonical map"),
-        (pack({"name": 5}), "payload has name = 5; text is due"),
-        (pack({"name": ""}), "payload has name = ''"),
-        (pack({"name": "x" * 225}), "payload has name"),
+        (b"\x82\xa4name\xd9\x01x\xa3ref\x00", "not a canonical map"),
+        (pack({"name": 5, "ref": 0}), "payload has name = 5; text is due"),
+        (pack({"name": "", "ref": 0}), "payload has name = ''"),
+        (pack({"name": "x" * 225, "ref": 0}), "payload has name"),
+        (pack({"name": "x", "ref": -1}), "payload has ref"),
+        (pack({"name": "x", "ref": True}), "payload has ref"),
     ],
 )
 def test_a_payload_that_is_not_what_it_should_be_is_corruption(data, said):
@@ -298,7 +300,7 @@ def test_a_payload_that_is_not_what_it_should_be_is_corruption(data, said):
     ],
 )
 def test_a_listing_with_wrong_types_is_corruption(key, value):
-    payload = {"product": "x", "terms": {}, "steps": [], "stores": [], "channel_caps": {}, key: value}
+    payload = {"product": "x", "terms": {}, "steps": [], "stores": [], "channel_caps": {}, "ref": 0, key: value}
     made, data = cold_command(CommandKind.LIST_SERIES, payload, account=1)
     with pytest.raises(CorruptionError, match=f"payload has {key}"):
         unpack(made, data)

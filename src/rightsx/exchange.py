@@ -162,26 +162,36 @@ class Exchange:
 
     # ── accounts and cash ────────────────────────────────────────────────────────────────────────
 
-    def open_account(self, *, tier: int = 0, max_open: int = 0, max_notional: int = 0, time_ns: Time | None = None) -> Created:
+    def open_account(
+        self, *, tier: int = 0, max_open: int = 0, max_notional: int = 0, ref: int = 0, time_ns: Time | None = None
+    ) -> Created:
         """Open an account and give its id (R3).
 
         `tier` caps the face held (`set_tier`), `max_open` the open orders, `max_notional` price × open
         quantity over them; 0 is no limit. Refused: BadQuantity, BadAmount, BadTerms, CapacityExceeded.
         """
-        events = self._hot(CommandKind.OPEN_ACCOUNT, time_ns, tier=tier, max_open=max_open, max_notional=max_notional)
+        events = self._hot(CommandKind.OPEN_ACCOUNT, time_ns, tier=tier, max_open=max_open, max_notional=max_notional, ref=ref)
         return self._created(events, EventKind.ACCOUNT_OPENED, "account")
 
     def set_account(
-        self, *, account: int, tier: int = 0, max_open: int = 0, max_notional: int = 0, time_ns: Time | None = None
+        self, *, account: int, tier: int = 0, max_open: int = 0, max_notional: int = 0, ref: int = 0, time_ns: Time | None = None
     ) -> Result:
         """Replace an account's tier and limits. Refused: BadQuantity, BadAmount, BadTerms, UnknownAccount."""
         return results.result_of(
-            self._hot(CommandKind.SET_ACCOUNT, time_ns, account=account, tier=tier, max_open=max_open, max_notional=max_notional)
+            self._hot(
+                CommandKind.SET_ACCOUNT,
+                time_ns,
+                account=account,
+                tier=tier,
+                max_open=max_open,
+                max_notional=max_notional,
+                ref=ref,
+            )
         )
 
-    def set_tier(self, *, tier: int, amount: int, time_ns: Time | None = None) -> Result:
+    def set_tier(self, *, tier: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cap the face that accounts of a tier may hold per product (R31). Refused: BadAmount, BadTerms."""
-        return results.result_of(self._hot(CommandKind.SET_TIER, time_ns, tier=tier, amount=amount))
+        return results.result_of(self._hot(CommandKind.SET_TIER, time_ns, tier=tier, amount=amount, ref=ref))
 
     def deposit(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Credit cash. Refused: BadAmount, IdempotencyConflict, UnknownAccount, CapacityExceeded."""
@@ -195,13 +205,13 @@ class Exchange:
         """
         return results.result_of(self._hot(CommandKind.WITHDRAW, time_ns, account=account, amount=amount, ref=ref))
 
-    def freeze(self, *, account: int, time_ns: Time | None = None) -> Result:
+    def freeze(self, *, account: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel an account's orders and refuse every action by it (R32). Refused: UnknownAccount."""
-        return results.result_of(self._hot(CommandKind.FREEZE, time_ns, account=account))
+        return results.result_of(self._hot(CommandKind.FREEZE, time_ns, account=account, ref=ref))
 
-    def unfreeze(self, *, account: int, time_ns: Time | None = None) -> Result:
+    def unfreeze(self, *, account: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Let an account act again; no order comes back (R32). Refused: UnknownAccount."""
-        return results.result_of(self._hot(CommandKind.UNFREEZE, time_ns, account=account))
+        return results.result_of(self._hot(CommandKind.UNFREEZE, time_ns, account=account, ref=ref))
 
     def chargeback(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Take back cash that a bank has reversed (R33).
@@ -213,38 +223,44 @@ class Exchange:
 
     # ── merchants and listings ───────────────────────────────────────────────────────────────────
 
-    def register_merchant(self, name: str, *, time_ns: Time | None = None) -> Created:
+    def register_merchant(self, name: str, *, ref: int = 0, time_ns: Time | None = None) -> Created:
         """Open a merchant's settlement account and give its id. Refused: CapacityExceeded."""
-        payload = {"name": text("name", name, MAX_NAME_BYTES)}
+        payload = {"name": text("name", name, MAX_NAME_BYTES), "ref": _key(ref)}
         return self._created(
             self._cold(CommandKind.REGISTER_MERCHANT, time_ns, payload), EventKind.MERCHANT_REGISTERED, "account"
         )
 
-    def register_store(self, name: str, *, merchant: int, settles_to: int = 0, time_ns: Time | None = None) -> Created:
+    def register_store(
+        self, name: str, *, merchant: int, settles_to: int = 0, ref: int = 0, time_ns: Time | None = None
+    ) -> Created:
         """Register a till, its own or a franchisee's (`settles_to` is then who is paid), and give its id (R13).
 
         Refused: UnknownAccount, MerchantDefaulted, AccountFrozen, CapacityExceeded.
         """
         payload = {
             "name": text("name", name, MAX_NAME_BYTES),
-            "settles_to": integer("settles_to", settles_to, Refusal.UnknownAccount),
+            "settles_to": _fits(integer("settles_to", settles_to, Refusal.UnknownAccount)),
+            "ref": _key(ref),
         }
         events = self._cold(CommandKind.REGISTER_STORE, time_ns, payload, account=merchant)
         return self._created(events, EventKind.STORE_REGISTERED, "extra")
 
-    def register_terminal(self, name: str, *, merchant: int, time_ns: Time | None = None) -> Created:
+    def register_terminal(self, name: str, *, merchant: int, ref: int = 0, time_ns: Time | None = None) -> Created:
         """Register a device for offline vouchers and give its number, from 1 (R28).
 
         Refused: UnknownAccount, MerchantDefaulted, AccountFrozen, CapacityExceeded (64 a merchant).
         """
         events = self._cold(
-            CommandKind.REGISTER_TERMINAL, time_ns, {"name": text("name", name, MAX_NAME_BYTES)}, account=merchant
+            CommandKind.REGISTER_TERMINAL,
+            time_ns,
+            {"name": text("name", name, MAX_NAME_BYTES), "ref": _key(ref)},
+            account=merchant,
         )
         return self._created(events, EventKind.TERMINAL_REGISTERED, "extra")
 
-    def register_channel(self, name: str, *, time_ns: Time | None = None) -> Created:
+    def register_channel(self, name: str, *, ref: int = 0, time_ns: Time | None = None) -> Created:
         """Register a sales channel and give its id (R45). Refused: DuplicateId, CapacityExceeded."""
-        events = self._cold(CommandKind.REGISTER_CHANNEL, time_ns, {"name": text("name", name, MAX_NAME_BYTES)})
+        events = self._cold(CommandKind.REGISTER_CHANNEL, time_ns, {"name": text("name", name, MAX_NAME_BYTES), "ref": _key(ref)})
         return self._created(events, EventKind.CHANNEL_REGISTERED, "extra")
 
     def list_series(
@@ -268,6 +284,7 @@ class Exchange:
         gifts: bool | None = None,
         trial: bool = False,
         clawback: bool = True,
+        ref: int = 0,
         time_ns: Time | None = None,
         **terms: int,
     ) -> Created:
@@ -309,6 +326,7 @@ class Exchange:
             "steps": [list(step) for step in (schedule or schedules.cliff()).compile(par, expire_ns)],
             "stores": [_known(store, known, "store", 0) for store in stores],
             "channel_caps": {self._channel(name, time_ns): cap for name, cap in (channel_caps or {}).items()},
+            "ref": _key(ref),
         }
         events = self._cold(CommandKind.LIST_SERIES, time_ns, payload, account=merchant)
         return self._created(events, EventKind.LISTED, "series")
@@ -335,7 +353,7 @@ class Exchange:
         ]
         found = self._twin.series(series)
         owner = merchant if merchant is not None else found.merchant if found else 0
-        payload = {"rows": given, "ref": integer("ref", ref, Refusal.BadTerms)}
+        payload = {"rows": given, "ref": _key(ref)}
         return results.import_result(self._cold(CommandKind.IMPORT_MEMBERS, time_ns, payload, series=series, account=owner))
 
     # ── primary sale, gifts, redemption ──────────────────────────────────────────────────────────
@@ -612,24 +630,24 @@ class Exchange:
 
     # ── switches and time ────────────────────────────────────────────────────────────────────────
 
-    def halt(self, *, series: int, time_ns: Time | None = None) -> Result:
+    def halt(self, *, series: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Halt trading in a series (R32). Refused: UnknownSeries, MerchantDefaulted, SeriesExpired."""
-        return results.result_of(self._hot(CommandKind.HALT, time_ns, series=series))
+        return results.result_of(self._hot(CommandKind.HALT, time_ns, series=series, ref=ref))
 
-    def resume(self, *, series: int, time_ns: Time | None = None) -> Result:
+    def resume(self, *, series: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Lift a halt; an uncross that fell due in it runs at once (R20). Refused as `halt` is."""
-        return results.result_of(self._hot(CommandKind.RESUME, time_ns, series=series))
+        return results.result_of(self._hot(CommandKind.RESUME, time_ns, series=series, ref=ref))
 
-    def kill(self, *, on: bool = True, time_ns: Time | None = None) -> Result:
+    def kill(self, *, on: bool = True, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Turn the kill switch on or off: no new orders, amends, sales, grants, gifts (R43)."""
-        return results.result_of(self._hot(CommandKind.KILL if _switch("on", on) else CommandKind.UNKILL, time_ns))
+        return results.result_of(self._hot(CommandKind.KILL if _switch("on", on) else CommandKind.UNKILL, time_ns, ref=ref))
 
-    def default(self, *, merchant: int, time_ns: Time | None = None) -> Result:
+    def default(self, *, merchant: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """End every series of a merchant that fails: escrow to the holders, claims for the rest (R29).
 
         Refused: UnknownAccount, MerchantDefaulted.
         """
-        return results.result_of(self._hot(CommandKind.DEFAULT, time_ns, account=merchant))
+        return results.result_of(self._hot(CommandKind.DEFAULT, time_ns, account=merchant, ref=ref))
 
     def advance(self, *, to: Time) -> Result:
         """Set the clock forward and run everything due by then. Refused: ClockBackwards, BadTime."""
@@ -865,6 +883,12 @@ def _switch(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise MisuseError(f"{name} was {value!r}; True or False is due", Refusal.BadTerms)
     return value
+
+
+def _key(ref: int) -> int:
+    """Let a reference into a payload as a builder lets it into a record."""
+    key = integer("ref", ref, Refusal.BadTerms)
+    return key if 0 <= key < 2**64 else 2**64 - 1
 
 
 def _fits(value: int) -> int:

@@ -151,22 +151,23 @@ COMMANDS: Final[Mapping[CommandKind, tuple[Argument, ...]]] = {
         _argument("account", "in whose name `ref` is remembered, 0 for nobody's", Refusal.UnknownAccount, 0),
         _REF,
     ),
-    CommandKind.HALT: (_SERIES,),
-    CommandKind.RESUME: (_SERIES,),
-    CommandKind.FREEZE: (_ACCOUNT,),
-    CommandKind.UNFREEZE: (_ACCOUNT,),
-    CommandKind.KILL: (),
-    CommandKind.UNKILL: (),
-    CommandKind.DEFAULT: (_argument("account", "the merchant that fails", Refusal.UnknownAccount),),
+    CommandKind.HALT: (_SERIES, _REF),
+    CommandKind.RESUME: (_SERIES, _REF),
+    CommandKind.FREEZE: (_ACCOUNT, _REF),
+    CommandKind.UNFREEZE: (_ACCOUNT, _REF),
+    CommandKind.KILL: (_REF,),
+    CommandKind.UNKILL: (_REF,),
+    CommandKind.DEFAULT: (_argument("account", "the merchant that fails", Refusal.UnknownAccount), _REF),
     CommandKind.CHARGEBACK: (_ACCOUNT, _AMOUNT, _REF),
     CommandKind.DEPOSIT: (_ACCOUNT, _AMOUNT, _REF),
     CommandKind.WITHDRAW: (_ACCOUNT, _AMOUNT, _REF),
-    CommandKind.ADVANCE: (),
-    CommandKind.OPEN_ACCOUNT: (_TIER, _MAX_OPEN, _MAX_NOTIONAL),
-    CommandKind.SET_ACCOUNT: (_ACCOUNT, _TIER, _MAX_OPEN, _MAX_NOTIONAL),
+    CommandKind.ADVANCE: (_REF,),
+    CommandKind.OPEN_ACCOUNT: (_TIER, _MAX_OPEN, _MAX_NOTIONAL, _REF),
+    CommandKind.SET_ACCOUNT: (_ACCOUNT, _TIER, _MAX_OPEN, _MAX_NOTIONAL, _REF),
     CommandKind.SET_TIER: (
         _argument("tier", "number of the tier, from 1", Refusal.BadTerms, None, "other_account"),
         _argument("amount", "most face held per product, minor units", Refusal.BadAmount, None, "qty"),
+        _REF,
     ),
     CommandKind.REGISTER_MERCHANT: _PAYLOAD,
     CommandKind.REGISTER_STORE: (_argument("account", "the merchant", Refusal.UnknownAccount), *_PAYLOAD),
@@ -176,19 +177,25 @@ COMMANDS: Final[Mapping[CommandKind, tuple[Argument, ...]]] = {
     CommandKind.IMPORT_MEMBERS: (_SERIES, _argument("account", "the merchant", Refusal.UnknownAccount), *_PAYLOAD),
 }
 
+_REF_MEANING: Final = "idempotency key, 0 for none"
 PAYLOADS: Final[Mapping[CommandKind, Mapping[str, str]]] = {
-    CommandKind.REGISTER_MERCHANT: {"name": "text"},
-    CommandKind.REGISTER_STORE: {"name": "text", "settles_to": "account that is paid, 0 for the merchant's own"},
-    CommandKind.REGISTER_TERMINAL: {"name": "text"},
-    CommandKind.REGISTER_CHANNEL: {"name": "text"},
+    CommandKind.REGISTER_MERCHANT: {"name": "text", "ref": _REF_MEANING},
+    CommandKind.REGISTER_STORE: {
+        "name": "text",
+        "settles_to": "account that is paid, 0 for the merchant's own",
+        "ref": _REF_MEANING,
+    },
+    CommandKind.REGISTER_TERMINAL: {"name": "text", "ref": _REF_MEANING},
+    CommandKind.REGISTER_CHANNEL: {"name": "text", "ref": _REF_MEANING},
     CommandKind.LIST_SERIES: {
         "product": "text",
         "terms": "map: Term number → integer",
         "steps": "list of [ns, v], finished (R8)",
         "stores": "list of store ids",
         "channel_caps": "map: channel id → units",
+        "ref": _REF_MEANING,
     },
-    CommandKind.IMPORT_MEMBERS: {"rows": "list of [member id, legacy balance]", "ref": "idempotency key, 0 for none"},
+    CommandKind.IMPORT_MEMBERS: {"rows": "list of [member id, legacy balance]", "ref": _REF_MEANING},
 }
 
 
@@ -665,6 +672,10 @@ def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and INT64_MIN <= value <= INT64_MAX
 
 
+def _is_ref(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
+
+
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value.encode()) <= MAX_NAME_BYTES
 
@@ -689,7 +700,7 @@ _PAYLOAD_TYPES: Final[Mapping[str, Callable[[object], bool]]] = {
     "name": _is_name,
     "product": _is_name,
     "settles_to": _is_int,
-    "ref": _is_int,
+    "ref": _is_ref,
     "terms": _is_terms,
     "channel_caps": _is_int_map,
     "steps": _is_pairs,

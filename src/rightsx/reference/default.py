@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 def default(market: Market, command: Command) -> None:
     """End every live series of a merchant that fails: escrow to the holders, the rest a claim (R29)."""
+    market.check_reference(command)
     merchant = known_merchant(market, command.account)
     market.refuse_if(merchant.defaulted, Refusal.MerchantDefaulted, "account", merchant.id)
     # From here the command must succeed.
@@ -73,6 +74,7 @@ def disarm_life(market: Market, series: Series) -> None:
 
 def freeze(market: Market, command: Command) -> None:
     """Cancel an account's orders and refuse every action by it from now on (R32)."""
+    market.check_reference(command)
     account = market.known_account(command.account)
     # From here the command must succeed.
     freeze_account(market, account)
@@ -87,6 +89,7 @@ def freeze_account(market: Market, account: Account) -> None:
 
 def unfreeze(market: Market, command: Command) -> None:
     """Let an account act again; no order comes back (R32)."""
+    market.check_reference(command)
     account = market.known_account(command.account)
     # From here the command must succeed.
     account.frozen = False

@@ -46,6 +46,7 @@ def set_tier(market: Market, command: Command) -> None:
     tier, cap = command.other_account, command.qty
     market.refuse_if(not 0 < cap < CASH_END, Refusal.BadAmount, "qty", cap, 1)
     market.refuse_if(tier == 0, Refusal.BadTerms, "other_account", tier, 1)
+    market.check_reference(command)
     # From here the command must succeed.
     market.tiers[tier] = cap
     market.emit(EventKind.TIER_SET, extra=tier, amount=cap)

@@ -38,6 +38,7 @@ _MAX_STORES: Final = 2**16
 
 def register_merchant(market: Market, command: Command, payload: dict[str, Any]) -> None:
     """Open a merchant's settlement account."""
+    market.check_reference(command, payload["ref"])
     check_account_room(market, 1)
     # From here the command must succeed.
     merchant = account_add(market, is_merchant=True)
@@ -61,6 +62,7 @@ def check_merchant_acts(market: Market, merchant: Account) -> None:
 def register_store(market: Market, command: Command, payload: dict[str, Any]) -> None:
     """Register a till; its redemptions pay the merchant, or the account named (R13)."""
     settles_to = payload["settles_to"] or command.account
+    market.check_reference(command, payload["ref"])
     unknown = market.find_account(settles_to) is None
     market.refuse_if(unknown, Refusal.UnknownAccount, "other_account", settles_to)
     merchant = known_merchant(market, command.account)
@@ -75,6 +77,7 @@ def register_store(market: Market, command: Command, payload: dict[str, Any]) ->
 
 def register_terminal(market: Market, command: Command, payload: dict[str, Any]) -> None:
     """Register a device that can redeem vouchers offline; a merchant has at most 64 (R28)."""
+    market.check_reference(command, payload["ref"])
     merchant = known_merchant(market, command.account)
     check_merchant_acts(market, merchant)
     terminals = merchant.terminals
@@ -87,6 +90,7 @@ def register_terminal(market: Market, command: Command, payload: dict[str, Any])
 
 def register_channel(market: Market, command: Command, payload: dict[str, Any]) -> None:
     """Register a channel by name (R45)."""
+    market.check_reference(command, payload["ref"])
     market.refuse_if(payload["name"] in market.channels, Refusal.DuplicateId)
     market.refuse_if(len(market.channels) >= _MAX_STORES, Refusal.CapacityExceeded)
     # From here the command must succeed.
@@ -156,6 +160,7 @@ def admit_listing(market: Market, command: Command, payload: dict[str, Any]) -> 
     check_listing_numbers(market, terms)
     check_listing_times(market, terms)
     check_listing_terms(market, terms, payload)
+    market.check_reference(command, payload["ref"])
     merchant = known_merchant(market, command.account)
     foreign = [store for store in payload["stores"] if not is_own_store(market, merchant.id, store)]
     market.refuse_if(terms.policy not in Policy._value2member_map_, Refusal.PolicyMissing, "", terms.policy)

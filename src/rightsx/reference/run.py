@@ -181,7 +181,7 @@ _SERIES_TIMERS: Final[dict[int, Callable[[Market, Any], None]]] = {
 
 def reference_key(command: Command, payload: dict[str, Any]) -> tuple[int, int] | None:
     """Give the (account, ref) under which a command is remembered, or None; a cold `ref` is in its payload."""
-    ref = payload.get("ref", 0) if command.kind >= FIRST_COLD_KIND else command.ref
+    ref = payload["ref"] if command.kind >= FIRST_COLD_KIND else command.ref
     return (command.account, ref) if ref else None
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def admit_switch(market: Market, command: Command) -> Series:
     """Refuse a series that is unknown, ended by default, or expired."""
+    market.check_reference(command)
     series = market.known_series(command.series)
     market.refuse_if(series.defaulted, Refusal.MerchantDefaulted)
     end = series.terms.expire_ns
@@ -41,16 +42,22 @@ def resume(market: Market, command: Command) -> None:
 
 def kill(market: Market, command: Command) -> None:
     """Refuse new orders, amends, primary sales, grants and gifts everywhere (R43)."""
+    market.check_reference(command)
+    # From here the command must succeed.
     market.killed = True
     market.emit(EventKind.KILLED)
 
 
 def unkill(market: Market, command: Command) -> None:
     """Take the kill switch off."""
+    market.check_reference(command)
+    # From here the command must succeed.
     market.killed = False
     market.emit(EventKind.UNKILLED)
 
 
 def advance(market: Market, command: Command) -> None:
     """Set the clock forward; what fell due has run before (R2)."""
+    market.check_reference(command)
+    # From here the command must succeed.
     market.emit(EventKind.ADVANCED)
