@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rightsx.protocol import CancelReason, EventKind, FillFlag, Side
-from rightsx.reference.orders import order_cancel, order_finish, settle_fill, stops_wake
+from rightsx.reference.orders import Trade, order_cancel, order_finish, settle_fill, stops_wake
 
 if TYPE_CHECKING:
     from rightsx.reference.state import Market, Series
@@ -84,7 +84,7 @@ def uncross(market: Market, series: Series) -> None:
         for order in (buy, sell):
             series.book.trade(order, qty, requeue=False)
         bps = series.terms.auction_bps
-        settle_fill(market, series, buy, sell, qty, price, bps, bps, FillFlag.AUCTION)
+        settle_fill(market, series, Trade(buy, sell, qty, price, bps, bps, FillFlag.AUCTION))
         for order in (buy, sell):
             if not order.open_qty:
                 order_finish(market, order)

@@ -107,7 +107,7 @@ def is_primary(lot: Lot) -> bool:
 def chargeback(market: Market, command: Command) -> None:
     """Take back cash that a bank has reversed, refunding primary units where cash is short (R33)."""
     wanted = command.qty
-    market.refuse_if(wanted <= 0, Refusal.BadAmount, "qty", wanted, 1)
+    market.check_amount(wanted)
     market.check_reference(command)
     account = market.known_account(command.account)
     # From here the command must succeed.

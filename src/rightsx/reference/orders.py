@@ -14,14 +14,13 @@ its last one; stops that one command woke enter in order of acceptance before th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rightsx.protocol import (
     BPS,
     CALLER_ID_FIRST,
     ICEBERG_PARTS_MAX,
     PRICE_END,
-    QTY_END,
     TIME_END,
     AmendFlag,
     CancelReason,
@@ -86,7 +85,7 @@ def plain_limit(series: Series, side: Side) -> tuple[int, Refusal | None]:
 
 def check_sizes(market: Market, series: Series | None, qty: int, display: int = 0) -> None:
     """Refuse a quantity that R1, R40 or R49 does not allow."""
-    market.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+    market.check_qty(qty)
     if display:
         shown = 0 < display < qty <= ICEBERG_PARTS_MAX * display
         market.refuse_if(not shown, Refusal.BadQuantity, "display", display, qty - 1)
@@ -107,9 +106,7 @@ def check_price(market: Market, series: Series | None, price: int) -> None:
 def check_trading(market: Market, series: Series, account: Account) -> None:
     """Refuse where nobody, or not this account, may trade now (R22, R29, R32, R43)."""
     now = market.clock_ns
-    market.refuse_if(series.defaulted or account.defaulted, Refusal.MerchantDefaulted)
-    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
-    market.refuse_if(now >= series.terms.expire_ns, Refusal.SeriesExpired, "time_ns", now, series.terms.expire_ns - 1)
+    market.check_living(series, account)
     market.refuse_if(now >= series.terms.last_trade_ns, Refusal.TradingClosed, "time_ns", now, series.terms.last_trade_ns - 1)
     market.refuse_if(market.killed, Refusal.Killed)
     market.refuse_if(series.halted, Refusal.SeriesHalted, "series", series.id)
@@ -361,7 +358,7 @@ def order_match(market: Market, series: Series, taker: Order) -> bool:
     terms = series.terms
     for maker, qty in series.book.match(taker):
         if qty:
-            settle_fill(market, series, taker, maker, qty, maker.limit, terms.taker_bps, terms.maker_bps, 0)
+            settle_fill(market, series, Trade(taker, maker, qty, maker.limit, terms.taker_bps, terms.maker_bps))
             if not maker.open_qty:
                 order_finish(market, maker)
             continue
@@ -395,14 +392,25 @@ def charge_royalty(series: Series, order: Order, buyer: int, notional: int, fee:
     return charged
 
 
-def settle_fill(
-    market: Market, series: Series, first: Order, second: Order, qty: int, price: int, first_bps: int, second_bps: int, flags: int
-) -> None:
-    """Move cash and units for one trade that the book has made (R16 … R18, R30).
+class Trade(NamedTuple):
+    """One trade that the book has made: `first` is the taker, in an auction the buyer; rates in bps."""
 
-    `first` is the taker, in an auction the buyer. Changes both owners' cash and holdings, the
-    platform's and the merchant's cash, the series' last price; a buy-back destroys the units.
+    first: Order
+    second: Order
+    qty: int
+    price: int
+    first_bps: int
+    second_bps: int
+    flags: FillFlag = FillFlag(0)
+
+
+def settle_fill(market: Market, series: Series, trade: Trade) -> None:
+    """Move cash and units for one trade (R16 … R18, R30).
+
+    Changes both owners' cash and holdings, the platform's and the merchant's cash, the series' last
+    price; a buy-back destroys the units.
     """
+    first, second, qty, price, first_bps, second_bps, flags = trade
     notional = price * qty
     buy, sell = (first, second) if first.side == Side.BUY else (second, first)
     first.filled_qty += qty

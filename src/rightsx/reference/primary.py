@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rightsx.protocol import MAX_IMPORT_ROWS, QTY_END, Channel, EventKind, Refusal
+from rightsx.protocol import MAX_IMPORT_ROWS, Channel, EventKind, Refusal
 from rightsx.reference.holders import account_add, check_account_room, check_holder_limit
 from rightsx.reference.orders import ceil_bps, check_trading
 
@@ -96,7 +96,7 @@ def subscribe(market: Market, command: Command) -> None:
 def admit_subscribe(market: Market, command: Command) -> tuple[Series, Account, Split]:
     """Make every check of a primary sale; gives the series, the buyer and where the money goes."""
     qty, channel = command.qty, command.other_account or Channel.NONE
-    market.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+    market.check_qty(qty)
     unknown = channel > len(market.channels) or channel == Channel.IMPORT
     market.refuse_if(unknown, Refusal.BadTerms, "other_account", channel)
     market.check_reference(command)
@@ -117,7 +117,7 @@ def grant(market: Market, command: Command) -> None:
     """Give units of a trial series for nothing, by its merchant (R46)."""
     qty = command.qty
     known = market.find_series(command.series)
-    market.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+    market.check_qty(qty)
     market.refuse_if(known is not None and not known.terms.trial, Refusal.BadTerms, "series", command.series)
     market.check_reference(command)
     merchant = market.known_account(command.account)
@@ -198,8 +198,7 @@ def admit_import(market: Market, command: Command, payload: dict[str, Any]) -> t
     market.refuse_if(len(set(members)) != len(members), Refusal.DuplicateId)
     market.refuse_if(series.defaulted, Refusal.MerchantDefaulted)
     market.refuse_if(merchant.frozen, Refusal.AccountFrozen, "account", merchant.id)
-    end = series.terms.expire_ns
-    market.refuse_if(market.clock_ns >= end, Refusal.SeriesExpired, "time_ns", market.clock_ns, end - 1)
+    market.check_unexpired(series)
     market.refuse_if(series.value == 0, Refusal.NoRedeemableValue, "series", series.id)
     rows = import_rows(series, given)
     units = sum(row.units for row in rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rightsx.protocol import QTY_END, EventKind, Refusal
+from rightsx.protocol import EventKind, Refusal
 from rightsx.reference.lots import lots_eligible, lots_take
 from rightsx.reference.state import Account, Market, Series, escrow_share
 
@@ -31,14 +31,11 @@ def settlement_account(market: Market, series: Series, store: int) -> int:
 def redeem(market: Market, command: Command) -> None:
     """Turn free units into goods worth qty × v(t); the units are destroyed (R13)."""
     qty, store = command.qty, command.other_account
-    market.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+    market.check_qty(qty)
     market.check_reference(command)
     account = market.known_account(command.account)
     series = market.known_series(command.series)
-    market.refuse_if(series.defaulted or account.defaulted, Refusal.MerchantDefaulted)
-    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
-    end = series.terms.expire_ns
-    market.refuse_if(market.clock_ns >= end, Refusal.SeriesExpired, "time_ns", market.clock_ns, end - 1)
+    market.check_living(series, account)
     market.refuse_if(not store_allowed(series, store), Refusal.StoreNotInProduct, "other_account", store)
     market.refuse_if(series.value == 0, Refusal.NoRedeemableValue, "series", series.id)
     free = market.holding(account.id, series).free_qty
@@ -73,7 +70,7 @@ def redeem_units(market: Market, series: Series, account: Account, qty: int, sto
 def redeem_bill(market: Market, command: Command) -> None:
     """Pay as much of a bill as whole units can, the rest is due in cash (R14)."""
     bill, store, product = command.qty, command.other_account, command.order_id
-    market.refuse_if(bill <= 0, Refusal.BadAmount, "qty", bill, 1)
+    market.check_amount(bill)
     market.check_reference(command)
     account = market.known_account(command.account)
     known = 0 < product <= len(market.products)
@@ -123,14 +120,11 @@ def still_cooling(market: Market, series: Series) -> Callable[[Lot], bool]:
 def refund(market: Market, command: Command) -> None:
     """Give units from the primary sale back within their cooling-off (R25)."""
     qty = command.qty
-    market.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+    market.check_qty(qty)
     market.check_reference(command)
     account = market.known_account(command.account)
     series = market.known_series(command.series)
-    market.refuse_if(series.defaulted or account.defaulted, Refusal.MerchantDefaulted)
-    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
-    end = series.terms.expire_ns
-    market.refuse_if(market.clock_ns >= end, Refusal.SeriesExpired, "time_ns", market.clock_ns, end - 1)
+    market.check_living(series, account)
     eligible = still_cooling(market, series)
     cooling = lots_eligible(market.holding(account.id, series), eligible)
     market.refuse_if(qty > cooling, Refusal.CoolingOffNotAvailable, "qty", qty, cooling)

@@ -30,6 +30,7 @@ from rightsx.protocol import (
     CALLER_ID_FIRST,
     NOT_A_LEAF,
     PRICE_END,
+    QTY_END,
     Channel,
     Command,
     Event,
@@ -302,6 +303,25 @@ class Market:
     def find_series(self, series: int) -> Series | None:
         """Give a series, or None."""
         return self.series[series - 1] if 0 < series <= len(self.series) else None
+
+    def check_qty(self, qty: int) -> None:
+        """Refuse a quantity outside R1's range."""
+        self.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+
+    def check_amount(self, amount: int) -> None:
+        """Refuse an amount of nothing or less (R1)."""
+        self.refuse_if(amount <= 0, Refusal.BadAmount, "qty", amount, 1)
+
+    def check_unexpired(self, series: Series) -> None:
+        """Refuse a series from its expiry on (R22)."""
+        end = series.terms.expire_ns
+        self.refuse_if(self.clock_ns >= end, Refusal.SeriesExpired, "time_ns", self.clock_ns, end - 1)
+
+    def check_living(self, series: Series, account: Account) -> None:
+        """Refuse where default, freeze or expiry has ended what an account may do in a series (R22, R29, R32)."""
+        self.refuse_if(series.defaulted or account.defaulted, Refusal.MerchantDefaulted)
+        self.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
+        self.check_unexpired(series)
 
     def known_account(self, account: int, field: str = "account") -> Account:
         """Give an account, or refuse with UnknownAccount."""

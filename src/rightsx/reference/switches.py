@@ -17,8 +17,7 @@ def admit_switch(market: Market, command: Command) -> Series:
     market.check_reference(command)
     series = market.known_series(command.series)
     market.refuse_if(series.defaulted, Refusal.MerchantDefaulted)
-    end = series.terms.expire_ns
-    market.refuse_if(market.clock_ns >= end, Refusal.SeriesExpired, "time_ns", market.clock_ns, end - 1)
+    market.check_unexpired(series)
     return series
 
 

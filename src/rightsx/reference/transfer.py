@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rightsx.protocol import CASH_END, QTY_END, EventKind, Refusal
+from rightsx.protocol import CASH_END, EventKind, Refusal
 from rightsx.reference.holders import check_holder_limit
 from rightsx.reference.lots import lots_cost, lots_take
 from rightsx.reference.orders import check_trading
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def deposit(market: Market, command: Command) -> None:
     """Credit cash to an account, frozen or not (R32)."""
     amount = command.qty
-    market.refuse_if(amount <= 0, Refusal.BadAmount, "qty", amount, 1)
+    market.check_amount(amount)
     market.check_reference(command)
     account = market.known_account(command.account)
     room = CASH_END - 1 - (market.deposited - market.withdrawn - market.charged_back)
@@ -31,7 +31,7 @@ def deposit(market: Market, command: Command) -> None:
 def withdraw(market: Market, command: Command) -> None:
     """Pay free cash out of the market."""
     amount = command.qty
-    market.refuse_if(amount <= 0, Refusal.BadAmount, "qty", amount, 1)
+    market.check_amount(amount)
     market.check_reference(command)
     account = market.known_account(command.account)
     market.refuse_if(account.defaulted, Refusal.MerchantDefaulted, "account", account.id)
@@ -46,7 +46,7 @@ def withdraw(market: Market, command: Command) -> None:
 def transfer(market: Market, command: Command) -> None:
     """Give free units to somebody for the venue's flat fee; the donee's lot is new and keeps the cost (R27)."""
     qty, fee = command.qty, market.venue.gift_fee
-    market.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+    market.check_qty(qty)
     market.check_reference(command)
     giver = market.known_account(command.account)
     donee = market.known_account(command.other_account, "other_account")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rightsx.protocol import QTY_END, TIME_END, EventKind, Policy, Refusal
+from rightsx.protocol import TIME_END, EventKind, Policy, Refusal
 from rightsx.reference.lots import lots_return, lots_take
 from rightsx.reference.redemption import settlement_account
 from rightsx.reference.state import VOUCHER_LAPSE, Market, Series, Voucher, escrow_share
@@ -67,7 +67,7 @@ def admit_lock(market: Market, command: Command) -> Series:
     """Make every check of a voucher lock."""
     qty, ttl, grace = command.qty, command.deadline_ns, command.display
     known = market.find_series(command.series)
-    market.refuse_if(not 0 < qty < QTY_END, Refusal.BadQuantity, "qty", qty, 1 if qty <= 0 else QTY_END - 1)
+    market.check_qty(qty)
     market.refuse_if(not 0 < ttl < TIME_END, Refusal.BadTime, "deadline_ns", ttl, 1)
     market.refuse_if(not 0 <= grace < TIME_END, Refusal.BadTime, "display", grace, 0)
     registered = len(market.accounts[known.merchant].terminals) if known else 64
@@ -76,10 +76,8 @@ def admit_lock(market: Market, command: Command) -> Series:
     market.check_reference(command)
     account = market.known_account(command.account)
     series = market.known_series(command.series)
-    market.refuse_if(series.defaulted or account.defaulted, Refusal.MerchantDefaulted)
-    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
+    market.check_living(series, account)
     now, end = market.clock_ns, series.terms.expire_ns
-    market.refuse_if(now >= end, Refusal.SeriesExpired, "time_ns", now, end - 1)
     market.refuse_if(series.value == 0, Refusal.NoRedeemableValue, "series", series.id)
     market.refuse_if(now + ttl + grace > end, Refusal.VoucherBeyondExpiry, "deadline_ns", ttl + grace, end - now)
     free = market.holding(account.id, series).free_qty
@@ -129,8 +127,7 @@ def admit_upload(market: Market, command: Command) -> tuple[Series, Voucher]:
     known = series is not None and 0 < command.order_id & 0xFFFF_FFFF <= series.voucher_count
     market.refuse_if(not known, Refusal.UnknownVoucher, "order_id", command.order_id)
     assert series is not None
-    now, end = market.clock_ns, series.terms.expire_ns
-    market.refuse_if(now >= end, Refusal.SeriesExpired, "time_ns", now, end - 1)
+    market.check_unexpired(series)
     assert voucher is not None
     market.checked = Refusal.VoucherBeyondExpiry  # From here in R28's order; the numbers agree with it.
     named = 0 < terminal <= 64 and voucher.terminals >> (terminal - 1) & 1  # noqa: PLR2004 - bits of the record
@@ -151,7 +148,7 @@ def admit_upload(market: Market, command: Command) -> tuple[Series, Voucher]:
             flags=terminal,
         )
     market.refuse_if(voucher.redeemed, Refusal.DoubleRedeem, "display", terminal)
-    market.refuse_if(voucher.lapsed, Refusal.VoucherLapsed, "deadline_ns", now, voucher.lapse_ns - 1)
+    market.refuse_if(voucher.lapsed, Refusal.VoucherLapsed, "deadline_ns", market.clock_ns, voucher.lapse_ns - 1)
     return series, voucher
 
 
