@@ -38,6 +38,7 @@ STATE = """## The canonical state
 
 `state_hash()` is the SHA-256 of one msgpack list; equal states give equal hashes in every engine. Its rows, in order:
 
+0. the venue: gift_fee, reference_days, limits of orders, accounts, holdings, series
 1. counters: clock_ns, command_seq, event_seq, accept_seq, lot_seq, timer_seq, next order id, killed, deposited, withdrawn, charged back
 2. accounts by id, 0 is the platform: free cash, locked cash, debt, is merchant, frozen, defaulted, tier, max_open, max_notional,
    cancel_after ns (0 for none), names of terminals

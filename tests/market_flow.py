@@ -411,7 +411,7 @@ class Judged:
             assert last.event_seq == -1
             assert last.order_id == 0
             if before is not None and last.code != Refusal.DoubleRedeem:
-                assert canonical(self.market)[1:] == before, f"a refused {name} changed the state"
+                assert canonical(self.market)[2:] == before, f"a refused {name} changed the state"
         else:
             assert any(event.event_seq >= 0 for event in events) or last.kind == EventKind.DUPLICATE, "nothing was written"
         if thorough:
@@ -425,7 +425,7 @@ class Judged:
             for event in events:
                 self.books.apply(event)
                 self.depth.apply(event)
-        return canonical(self.market)[1:]
+        return canonical(self.market)[2:]
 
     def check(self) -> None:
         """Compare the engine with its own sums and with what the events say."""

@@ -116,7 +116,15 @@ def test_a_reader_that_has_heard_enough_is_no_error():
 
 def test_a_demo_without_a_folder_to_draw_in_says_so_before_it_runs(tmp_path, capsys):
     assert main(["demo", "--page", str(tmp_path / "none" / "out.html")]) == 2
-    assert "its folder does not exist" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"rightsx: {tmp_path / 'none' / 'out.html'}: No such file or directory\n"
+    assert main(["demo", "--page", str(tmp_path)]) == 2
+    assert "Is a directory" in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_only_ascii_gets_its_numbers():
+    done = run("run", "--words", env={"PYTHONIOENCODING": "ascii", "PATH": ""})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "accounts NAME ?" in done.stdout
 
 
 @pytest.mark.unaudited

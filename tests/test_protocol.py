@@ -208,10 +208,48 @@ def test_numpy_integers_are_integers(value):
 
 
 def test_numbers_beyond_a_field_are_saturated_so_that_the_market_refuses_them():
-    made = command(CommandKind.DEPOSIT, account=-1, amount=10**30, ref=2**80)
-    assert (made.account, made.qty, made.ref) == (U32_MAX, INT64_MAX, 2**64 - 1)
+    made = command(CommandKind.DEPOSIT, account=-1, amount=10**30)
+    assert (made.account, made.qty) == (U32_MAX, INT64_MAX)
     assert command(CommandKind.DEPOSIT, account=2**40, amount=-(10**30)).qty == INT64_MIN
     assert command(CommandKind.DEPOSIT, account=2**40, amount=1).account == U32_MAX
+
+
+@pytest.mark.parametrize("ref", [-1, 2**64, 2**80])
+def test_two_references_never_become_one(ref):
+    with pytest.raises(MisuseError, match="ref was"):
+        command(CommandKind.DEPOSIT, account=1, amount=1, ref=ref)
+    with pytest.raises(MisuseError, match="ref was"):
+        cold_command(CommandKind.REGISTER_CHANNEL, {"name": "x", "ref": ref})
+
+
+def test_a_time_long_ago_never_means_now():
+    assert command(CommandKind.ADVANCE, time_ns=-(2**80)).time_ns == INT64_MIN + 1
+    assert command(CommandKind.ADVANCE).time_ns == command(CommandKind.ADVANCE, time_ns=INT64_MIN).time_ns == INT64_MIN
+
+
+def test_numbers_in_a_payload_are_plain_and_saturated():
+    payload = {"rows": [(np.int8(1), 2**80), (-(2**80), 5)], "ref": np.uint64(2**64 - 1)}
+    made, data = cold_command(CommandKind.IMPORT_MEMBERS, payload, series=1, account=1)
+    assert unpack(made, data) == {"rows": [[1, INT64_MAX], [INT64_MIN, 5]], "ref": 2**64 - 1}
+    for wrong in (1.5, True, None, np.timedelta64(5)):
+        with pytest.raises(MisuseError):
+            cold_command(CommandKind.IMPORT_MEMBERS, {"rows": [[1, wrong]], "ref": 0}, series=1, account=1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x81\x90\x01", b"\x82\x01\x01\xa1a\x02", b"\x91" * 900, b"\x81\xa1a" * 600, b"\x81\xa4name\xc1", b""],
+)
+def test_hostile_msgpack_is_corruption(data):
+    made = Command(kind=CommandKind.REGISTER_MERCHANT, qty=len(data), ref=payload_digest(data))
+    with pytest.raises(CorruptionError):
+        unpack(made, data)
+
+
+@pytest.mark.parametrize("payload", [None, "x", 5, []])
+def test_a_payload_that_is_no_bytes_is_misuse(payload):
+    with pytest.raises(MisuseError, match="bytes are due"):
+        unpack(Command(kind=CommandKind.REGISTER_MERCHANT), payload)
 
 
 def test_a_builder_says_what_is_missing_or_unknown():
@@ -265,9 +303,9 @@ def test_a_shortened_payload_is_corruption(length):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"\xc1", "not msgpack"),
-        (b"\x81", "not msgpack"),
-        (pack({"name": "x", "ref": 0}) + b"\x00", "not msgpack"),
+        (b"\xc1", "not msgpack of ours"),
+        (b"\x81", "not msgpack of ours"),
+        (pack({"name": "x", "ref": 0}) + b"\x00", "not msgpack of ours"),
         (pack({"title": "x", "ref": 0}), "not a canonical map of exactly name, ref"),
         (b"\x93\x01\x02\x03", "not a canonical map"),
         (b"\x82\xa4name\xd9\x01x\xa3ref\x00", "not a canonical map"),
@@ -301,6 +339,7 @@ def test_a_payload_that_is_not_what_it_should_be_is_corruption(data, said):
 )
 def test_a_listing_with_wrong_types_is_corruption(key, value):
     payload = {"product": "x", "terms": {}, "steps": [], "stores": [], "channel_caps": {}, "ref": 0, key: value}
-    made, data = cold_command(CommandKind.LIST_SERIES, payload, account=1)
+    data = pack(payload)
+    made = Command(kind=CommandKind.LIST_SERIES, qty=len(data), ref=payload_digest(data))
     with pytest.raises(CorruptionError, match=f"payload has {key}"):
         unpack(made, data)

@@ -32,6 +32,7 @@ _UNIT_NS: Final = {
     "w": 7 * DAY_NS,
 }
 _SPAN: Final = re.compile(r"(\d+)\s*(ns|us|ms|[smhdw])\s*")
+MAX_SPAN_TEXT: Final = 100
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
@@ -58,7 +59,10 @@ def time_ns(name: str, value: Time, code: Refusal = Refusal.BadTime) -> int:
         value = dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone follows
     if isinstance(value, dt.datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-        return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
+        try:
+            return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
+        except (TypeError, ValueError) as error:
+            raise MisuseError(f"{name} was {value!r}, whose time zone gives no offset", code) from error
     return integer(name, value, code)
 
 
@@ -72,7 +76,7 @@ def span_ns(name: str, value: Span, code: Refusal = Refusal.BadTime) -> int:
         return value // dt.timedelta(microseconds=1) * 1_000
     if isinstance(value, str):
         parts = _SPAN.findall(value)
-        if not parts or _SPAN.sub("", value).strip():
+        if not parts or _SPAN.sub("", value).strip() or len(value) > MAX_SPAN_TEXT:
             raise MisuseError(f"{name} was {value!r}; a span such as 90s, 15m, 12h, 7d or '1d 12h' is due", code)
         return sum(int(count) * _UNIT_NS[unit] for count, unit in parts)
     return integer(name, value, code)
@@ -94,7 +98,9 @@ def word(name: str, value: object, words: dict[str, T], code: Refusal = Refusal.
 
 def text(name: str, value: object, most_bytes: int) -> str:
     """Let a string of 1 to `most_bytes` bytes of UTF-8 pass."""
-    if not isinstance(value, str) or not 0 < len(value.encode()) <= most_bytes:
+    # A lone surrogate is no text; nothing could write it.
+    fits = isinstance(value, str) and 0 < len(value.encode(errors="surrogatepass")) <= most_bytes
+    if not isinstance(value, str) or not fits or re.search("[\ud800-\udfff]", value):
         raise MisuseError(f"{name} was {value!r}; a text of 1 to {most_bytes} bytes is due", Refusal.BadTerms)
     return value
 

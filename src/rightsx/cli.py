@@ -10,6 +10,7 @@ output, progress and errors to standard error, and the exit code says how it wen
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import textwrap
@@ -88,6 +89,9 @@ def _positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our dashes still gets the numbers
     options = parser().parse_args(arguments)
     command: Callable[[Any], int] = {"demo": _demo, "replay": _replay, "run": _run}[options.command]
     try:
@@ -100,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rightsx: {error}", file=sys.stderr)
         return WRONG
     except OSError as error:
-        print(f"rightsx: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(f"rightsx: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
         return WRONG
     except AuditError as error:
         print(f"rightsx: the books do not add up: {error}", file=sys.stderr)
@@ -114,8 +118,8 @@ def _demo(options: Any) -> int:
     from rightsx.demo.page import write_demo_page  # noqa: PLC0415
     from rightsx.demo.run import run_demo  # noqa: PLC0415 - `--help` stays instant
 
-    if not options.page.absolute().parent.is_dir():
-        raise InputFileError(options.page, 0, "its folder does not exist")
+    with options.page.open("a"):
+        pass  # A page that cannot be written is better known before the market runs than after it.
     bar = Bar("market", shown=not options.quiet)
     try:
         result = run_demo(days=options.days, series=options.series, holders=options.holders, seed=options.seed, progress=bar.step)

@@ -24,17 +24,16 @@ The face does not know which twin it has, decides nothing, and is the only place
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from rightsx import reports, results, schedule as schedules
 from rightsx.border import SIDES, TIMES_IN_FORCE, Span, Time, iso, span_ns, text, time_ns as to_ns, word
 from rightsx.errors import MisuseError, RefusedError
-from rightsx.orderbook import OWN_ORDERS
+from rightsx.orderbook import OWN_ORDERS, most_levels
 from rightsx.protocol import (
     AT_ENGINE_CLOCK,
-    INT64_MAX,
-    INT64_MIN,
     MAX_NAME_BYTES,
+    MAX_REFERENCE_DAYS,
     AmendFlag,
     CommandKind,
     Event,
@@ -50,11 +49,11 @@ from rightsx.protocol import (
     Venue,
     events_of,
 )
-from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps
-from rightsx.vocabulary import cold_command, command, integer
+from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps, word as shown
+from rightsx.vocabulary import check_command, cold_command, command, integer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -123,7 +122,8 @@ class Exchange:
     `engine` is "reference". `clock` is a callable giving ns since 1970 (`time.time_ns`), read once a
     command that names no time; without it such a command happens at the engine's clock. `gift_fee`
     (minor units), `reference_days` and `limits` are the venue's, fixed for ever. `keep_events=False`
-    drops the events that statements and reports are drawn from.
+    drops the events that statements and reports are drawn from; a repeat under a `ref` then knows its
+    order, voucher and filled quantity only, and its other amounts are 0.
 
     >>> market = Exchange()
     >>> ann = market.open_account()
@@ -145,17 +145,16 @@ class Exchange:
         """Make an empty market; raises `MisuseError` for a rate or limit that makes no sense."""
         if engine != "reference":
             raise MisuseError(f"engine was {engine!r}; only reference is there so far")
-        limits = limits or Limits()
-        for name, value, least in (
-            ("gift_fee", gift_fee, 0),
-            ("reference_days", reference_days, 1),
-            *zip(limits._fields, limits, [1] * 4, strict=True),
-        ):
-            if not least <= integer(name, value, Refusal.BadTerms) < 2**31:
-                raise MisuseError(f"{name} was {value}; {least} to 2^31 − 1 is allowed", Refusal.BadTerms)
+        if clock is not None and not callable(clock):
+            raise MisuseError(f"clock was {clock!r}; a callable such as time.time_ns is due")
+        if limits is not None and not isinstance(limits, Limits):
+            raise MisuseError(f"limits was {limits!r}; rightsx.Limits is due", Refusal.BadTerms)
+        caps = {name: _rate(name, value, 1) for name, value in (limits or Limits())._asdict().items()}
+        days = _rate("reference_days", reference_days, 1, MAX_REFERENCE_DAYS + 1)
+        venue = Venue(_rate("gift_fee", gift_fee, 0), days, Limits(**caps))
         from rightsx.reference.twin import ReferenceExchange  # noqa: PLC0415 - the engine is chosen here
 
-        self._twin: Twin = ReferenceExchange(Venue(gift_fee, reference_days, limits))
+        self._twin: Twin = ReferenceExchange(venue)
         self._clock = clock
         self._raises = raise_on_refusal
         self._events: list[Event] | None = [] if keep_events else None
@@ -225,7 +224,7 @@ class Exchange:
 
     def register_merchant(self, name: str, *, ref: int = 0, time_ns: Time | None = None) -> Created:
         """Open a merchant's settlement account and give its id. Refused: CapacityExceeded."""
-        payload = {"name": text("name", name, MAX_NAME_BYTES), "ref": _key(ref)}
+        payload = {"name": text("name", name, MAX_NAME_BYTES), "ref": ref}
         return self._created(
             self._cold(CommandKind.REGISTER_MERCHANT, time_ns, payload), EventKind.MERCHANT_REGISTERED, "account"
         )
@@ -239,8 +238,8 @@ class Exchange:
         """
         payload = {
             "name": text("name", name, MAX_NAME_BYTES),
-            "settles_to": _fits(integer("settles_to", settles_to, Refusal.UnknownAccount)),
-            "ref": _key(ref),
+            "settles_to": integer("settles_to", settles_to, Refusal.UnknownAccount),
+            "ref": ref,
         }
         events = self._cold(CommandKind.REGISTER_STORE, time_ns, payload, account=merchant)
         return self._created(events, EventKind.STORE_REGISTERED, "extra")
@@ -253,14 +252,14 @@ class Exchange:
         events = self._cold(
             CommandKind.REGISTER_TERMINAL,
             time_ns,
-            {"name": text("name", name, MAX_NAME_BYTES), "ref": _key(ref)},
+            {"name": text("name", name, MAX_NAME_BYTES), "ref": ref},
             account=merchant,
         )
         return self._created(events, EventKind.TERMINAL_REGISTERED, "extra")
 
     def register_channel(self, name: str, *, ref: int = 0, time_ns: Time | None = None) -> Created:
         """Register a sales channel and give its id (R45). Refused: DuplicateId, CapacityExceeded."""
-        events = self._cold(CommandKind.REGISTER_CHANNEL, time_ns, {"name": text("name", name, MAX_NAME_BYTES), "ref": _key(ref)})
+        events = self._cold(CommandKind.REGISTER_CHANNEL, time_ns, {"name": text("name", name, MAX_NAME_BYTES), "ref": ref})
         return self._created(events, EventKind.CHANNEL_REGISTERED, "extra")
 
     def list_series(
@@ -300,6 +299,9 @@ class Exchange:
         StoreNotInProduct, CapacityExceeded.
         """
         expire_ns = to_ns("expire", expire)
+        shape = schedules.cliff() if schedule is None else schedule
+        if not isinstance(shape, schedules.Shape):
+            raise MisuseError(f"schedule was {schedule!r}; a shape of rightsx.schedule is due", Refusal.BadTerms)
         given: dict[str, int | None] = {
             "par": integer("par", par, Refusal.BadPrice),
             "issue_price": integer("issue_price", issue_price, Refusal.BadPrice),
@@ -322,12 +324,25 @@ class Exchange:
         known = self._twin.stores(merchant)
         payload = {
             "product": text("product", product, MAX_NAME_BYTES),
-            "terms": {int(Term[name.upper()]): _fits(value) for name, value in given.items() if value is not None},
-            "steps": [list(step) for step in (schedule or schedules.cliff()).compile(par, expire_ns)],
-            "stores": [_known(store, known, "store", 0) for store in stores],
-            "channel_caps": {self._channel(name, time_ns): cap for name, cap in (channel_caps or {}).items()},
-            "ref": _key(ref),
+            "terms": {int(Term[name.upper()]): value for name, value in given.items() if value is not None},
+            "steps": [list(step) for step in shape.compile(int(par), expire_ns)],
+            "stores": [_known(store, known, "store", 0) for store in _listed("stores", stores)],
+            "channel_caps": {},
+            "ref": ref,
         }
+        if channel_caps is not None:
+            if not isinstance(channel_caps, dict):
+                raise MisuseError(f"channel_caps was {channel_caps!r}; a dict of names to units is due", Refusal.BadTerms)
+            caps = {
+                text("channel", name, MAX_NAME_BYTES): integer("cap", cap, Refusal.BadTerms) for name, cap in channel_caps.items()
+            }
+            # Whatever makes this a wrong call shows before a channel is registered.
+            cold_command(CommandKind.LIST_SERIES, payload, time_ns=_moment(time_ns), account=merchant)
+            numbers = {name: self._channel(name, time_ns) for name in caps}
+            for number in numbers.values():
+                if not number:
+                    return results.Created(0, number.events)
+            payload["channel_caps"] = {int(number): caps[name] for name, number in numbers.items()}
         events = self._cold(CommandKind.LIST_SERIES, time_ns, payload, account=merchant)
         return self._created(events, EventKind.LISTED, "series")
 
@@ -335,7 +350,7 @@ class Exchange:
         self,
         *,
         series: int,
-        rows: Iterable[tuple[int, int]],
+        rows: Sequence[tuple[int, int]],
         merchant: int | None = None,
         ref: int = 0,
         time_ns: Time | None = None,
@@ -347,13 +362,10 @@ class Exchange:
         MerchantDefaulted, AccountFrozen, SeriesExpired, NoRedeemableValue, AuthorisedExceeded,
         ChannelCapExceeded, MerchantFundsInsufficient, CapacityExceeded.
         """
-        given = [
-            [integer("member", member, Refusal.BadTerms), integer("balance", balance, Refusal.BadAmount)]
-            for member, balance in rows
-        ]
-        found = self._twin.series(series)
+        given = [_pair(row) for row in _listed("rows", rows)]
+        found = self._find(series)
         owner = merchant if merchant is not None else found.merchant if found else 0
-        payload = {"rows": given, "ref": _key(ref)}
+        payload = {"rows": given, "ref": ref}
         return results.import_result(self._cold(CommandKind.IMPORT_MEMBERS, time_ns, payload, series=series, account=owner))
 
     # ── primary sale, gifts, redemption ──────────────────────────────────────────────────────────
@@ -368,10 +380,13 @@ class Exchange:
         MerchantCannotSubscribe, ResaleForbidden (trial), AuthorisedExceeded, ChannelCapExceeded,
         PriceAboveCap, HolderLimitExceeded, InsufficientCash, CapacityExceeded.
         """
-        number = self._channel(channel, time_ns) if channel is not None else 0
-        return results.sale_result(
-            self._hot(CommandKind.SUBSCRIBE, time_ns, series=series, account=account, qty=qty, channel=number, ref=ref)
-        )
+        arguments = {"series": series, "account": account, "qty": qty, "ref": ref}
+        # Whatever makes this a wrong call shows before a channel is registered.
+        command(CommandKind.SUBSCRIBE, time_ns=_moment(time_ns), **arguments)
+        number = self._channel(channel, time_ns) if channel is not None else results.Created(0, ())
+        if number.refused:
+            return results.sale_result(number.events)
+        return results.sale_result(self._hot(CommandKind.SUBSCRIBE, time_ns, channel=int(number), **arguments))
 
     def grant(
         self, *, series: int, account: int, qty: int, merchant: int | None = None, ref: int = 0, time_ns: Time | None = None
@@ -381,7 +396,7 @@ class Exchange:
         Refused as a subscription is, and NotOwner for anyone but the merchant, BadTerms for a series
         that is no trial.
         """
-        found = self._twin.series(series)
+        found = self._find(series)
         actor = merchant if merchant is not None else found.merchant if found else 0
         return results.result_of(
             self._hot(CommandKind.GRANT, time_ns, series=series, account=actor, recipient=account, qty=qty, ref=ref)
@@ -409,7 +424,7 @@ class Exchange:
         Refused: BadQuantity, IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted,
         AccountFrozen, SeriesExpired, StoreNotInProduct, NoRedeemableValue, InsufficientUnits.
         """
-        found = self._twin.series(series)
+        found = self._find(series)
         till = self._store(store, found.merchant if found else 0)
         return results.redeem_result(
             self._hot(CommandKind.REDEEM, time_ns, series=series, account=account, qty=qty, store=till, ref=ref)
@@ -431,6 +446,7 @@ class Exchange:
         What is left is `cash_due`. Refused: BadAmount, IdempotencyConflict, UnknownAccount,
         UnknownSeries (no such product), MerchantDefaulted, AccountFrozen, StoreNotInProduct.
         """
+        integer("merchant", merchant, Refusal.UnknownAccount)
         number = next((p.product for p in self._twin.products() if (p.merchant, p.name) == (merchant, product)), 0)
         till = self._store(store, merchant)
         return results.redeem_result(
@@ -464,11 +480,11 @@ class Exchange:
         UnknownSeries, MerchantDefaulted, AccountFrozen, SeriesExpired, NoRedeemableValue,
         VoucherBeyondExpiry, InsufficientUnits.
         """
-        found = self._twin.series(series)
+        found = self._find(series)
         names = self._twin.terminals(found.merchant) if found else []
         known = {name: number for number, name in enumerate(names, 1)}
         mask = 0
-        for terminal in terminals:
+        for terminal in _listed("terminals", terminals):
             number = _known(terminal, known, "terminal", 0)
             if not 1 <= number <= 64 or mask >> (number - 1) & 1:  # noqa: PLR2004 - the bits of the record
                 mask = 0
@@ -505,7 +521,7 @@ class Exchange:
         Refused, in this order: IdempotencyConflict, UnknownVoucher, SeriesExpired, TerminalNotAllowed,
         VoucherExpired, DoubleRedeem, VoucherLapsed.
         """
-        found = self._twin.series(integer("voucher", voucher, Refusal.UnknownVoucher) >> 32)
+        found = self._find(integer("voucher", voucher, Refusal.UnknownVoucher) >> 32)
         merchant = found.merchant if found else 0
         known = {name: number for number, name in enumerate(self._twin.terminals(merchant), 1)}
         return results.redeem_result(
@@ -560,7 +576,7 @@ class Exchange:
         if time_in_force is None:
             time_in_force = "gtc" if deadline is None else "gtd"
         tif = word("time_in_force", time_in_force, TIMES_IN_FORCE)
-        if budget and tif != TimeInForce.FOK:
+        if integer("budget", budget, Refusal.BadAmount) and tif != TimeInForce.FOK:
             raise MisuseError("budget goes with time_in_force='fok' alone", Refusal.BadTerms)
         if deadline is not None and tif == TimeInForce.FOK:
             raise MisuseError("deadline goes with time_in_force='gtd' alone", Refusal.BadTerms)
@@ -579,7 +595,7 @@ class Exchange:
             price=0 if price is None else price,
             time_in_force=tif,
             flags=flags,
-            deadline_ns=integer("budget", budget, Refusal.BadAmount) if deadline is None else to_ns("deadline", deadline),
+            deadline_ns=budget if deadline is None else to_ns("deadline", deadline),
             display=display,
             stop_price=stop_price,
             order_id=order_id,
@@ -658,10 +674,10 @@ class Exchange:
     def apply(self, record: Command, payload: bytes = b"") -> tuple[Event, ...]:
         """Apply one command as it is and give its events; a cold one brings its payload.
 
-        Raises `MisuseError` for an unknown kind, `CorruptionError` for a payload that is not what the
-        command states.
+        Raises `MisuseError` for anything but a `Command` of integers within their fields and for an
+        unknown kind, `CorruptionError` for a payload that is not what the command states.
         """
-        events = self._twin.apply(record, payload)
+        events = self._twin.apply(check_command(record), payload)
         self._keep(events)
         return tuple(events)
 
@@ -699,9 +715,9 @@ class Exchange:
 
     def depth(self, series: int, *, levels: int | None = 10) -> Ladder:
         """Show the best `levels` prices of both sides; None shows all."""
-        view = self.series(series)
+        view, levels = self.series(series), most_levels(levels)
         bids, asks = (self._twin.depth(series, side, levels) for side in (Side.BUY, Side.SELL))
-        return Ladder(title=f"{view.name}, series {series}, value {view.value:,}", bids=bids, asks=asks)
+        return Ladder(title=f"{shown(view.name)}, series {series}, value {view.value:,}", bids=bids, asks=asks)
 
     def auction(self, series: int) -> list[AuctionRow]:
         """List price, volume and surplus of every candidate of a call auction; [] outside one (R20)."""
@@ -718,14 +734,14 @@ class Exchange:
     def holding(self, account: int, series: int) -> HoldingView:
         """Show what an account has in a series, zeros included."""
         self.account(account)
-        found = self._twin.holding(account, series)
+        found = self._twin.holding(account, integer("series", series, Refusal.UnknownSeries))
         if found is None:
             raise MisuseError(f"series was {series}; there is none", Refusal.UnknownSeries)
         return found
 
     def series(self, series: int) -> SeriesView:
         """Show a series; `MisuseError` (UnknownSeries) if there is none."""
-        found = self._twin.series(integer("series", series, Refusal.UnknownSeries))
+        found = self._find(series)
         if found is None:
             raise MisuseError(f"series was {series}; there is none", Refusal.UnknownSeries)
         return found
@@ -736,6 +752,10 @@ class Exchange:
 
     def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]:
         """List live orders, of an account or a series if named, in order of acceptance."""
+        if integer("account", account, Refusal.UnknownAccount):
+            self.account(account)
+        if integer("series", series, Refusal.UnknownSeries):
+            self.series(series)
         return self._twin.orders(account=account, series=series)
 
     def queue(self, series: int, side: str | Side) -> list[OrderView]:
@@ -749,10 +769,12 @@ class Exchange:
 
     def member(self, merchant: int, member: int) -> int | None:
         """Give the account that an imported member has, or None."""
-        return self._twin.member(merchant, member)
+        self._merchant(merchant)
+        return self._twin.member(merchant, integer("member", member, Refusal.BadTerms))
 
     def product(self, merchant: int, product: str) -> ProductTable:
         """Show all expiries of a card product side by side, by price and discount."""
+        self._merchant(merchant)
         numbers = [p.series for p in self._twin.products() if (p.merchant, p.name) == (merchant, product)]
         if not numbers:
             raise MisuseError(f"product was {product!r}; merchant {merchant} has none of that name", Refusal.UnknownSeries)
@@ -763,10 +785,11 @@ class Exchange:
             off = discount_bps(ask, view.value) if ask is not None else None
             expiry = iso(view.terms.expire_ns)
             rows.append((number, expiry, view.phase, view.value, ladder.best_bid, ask, off, view.last_price, view.units))
-        return ProductTable(product, rows)
+        return ProductTable(shown(product), rows)
 
     def card(self, account: int, merchant: int) -> Card:
         """Show an account's positions at one merchant: units, value, market price, cost, profit (R47)."""
+        self._merchant(merchant)
         rows = []
         for holding in self.account(account).holdings:
             view = self.series(holding.series)
@@ -775,7 +798,7 @@ class Exchange:
                 profit = market - holding.cost if market is not None and holding.cost is not None else None
                 value = holding.units * holding.value
                 expiry = iso(view.terms.expire_ns)
-                rows.append(CardRow(view.series, view.name, expiry, holding.units, value, market, holding.cost, profit))
+                rows.append(CardRow(view.series, shown(view.name), expiry, holding.units, value, market, holding.cost, profit))
         return Card(account, merchant, rows)
 
     def statement(self, account: int, *, start: Time = 0, end: Time = FOREVER) -> Statement:
@@ -796,14 +819,20 @@ class Exchange:
 
         Name `merchant`, `merchant` and `product`, or `series`.
         """
-        if series is not None:
+        if series is not None and merchant is None and product is None:
             self.series(series)
             chosen, title = {series}, f"report of series {series}"
-        elif merchant is not None:
+        elif merchant is not None and series is None:
+            self._merchant(merchant)
+            if product is not None:
+                self.product(merchant, product)
             listed = [p for p in self._twin.products() if p.merchant == merchant and product in (None, p.name)]
-            chosen, title = {number for p in listed for number in p.series}, f"report of {product or 'merchant'} {merchant}"
+            chosen, title = (
+                {number for p in listed for number in p.series},
+                f"report of {shown(product or 'merchant')} {merchant}",
+            )
         else:
-            raise MisuseError("report needs a merchant (and perhaps a product) or a series", Refusal.BadTerms)
+            raise MisuseError("report needs a merchant (and perhaps a product), or a series alone", Refusal.BadTerms)
         return reports.report(self._kept(), lambda number, _: number in chosen, title, to_ns("start", start), to_ns("end", end))
 
     def check(self) -> None:
@@ -819,15 +848,27 @@ class Exchange:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
+    def _merchant(self, merchant: int) -> None:
+        if not self.account(integer("merchant", merchant, Refusal.UnknownAccount)).is_merchant:
+            raise MisuseError(f"merchant was {merchant}; that account is none", Refusal.UnknownAccount)
+
+    def _find(self, series: int) -> SeriesView | None:
+        return self._twin.series(integer("series", series, Refusal.UnknownSeries))
+
     def _kept(self) -> list[Event]:
         if self._events is None:
             raise MisuseError("statements and reports need the events; this exchange was made with keep_events=False")
         return self._events
 
     def _stamp(self, time_ns: Time | None) -> int:
-        if time_ns is not None:
-            return to_ns("time_ns", time_ns)
-        return AT_ENGINE_CLOCK if self._clock is None else integer("clock()", self._clock(), Refusal.BadTime)
+        if time_ns is None and self._clock is None:
+            return AT_ENGINE_CLOCK
+        named = (
+            integer("clock()", self._clock(), Refusal.BadTime)
+            if time_ns is None and self._clock
+            else to_ns("time_ns", time_ns or 0)
+        )
+        return max(named, AT_ENGINE_CLOCK + 1)
 
     def _hot(self, kind: CommandKind, time_ns: Time | None, **arguments: int) -> list[Event]:
         return self._keep(self._twin.apply(command(kind, time_ns=self._stamp(time_ns), **arguments)))
@@ -844,7 +885,7 @@ class Exchange:
                 first = events[-1].other_order_id
                 place = bisect_left(self._events, first, key=lambda event: event.command_seq)
                 until = bisect_left(self._events, first + 1, key=lambda event: event.command_seq)
-                return [*self._events[place:until], events[-1]]
+                return [*self._events[place:until], *events]
         if self._raises:
             refused = results.refused_of(events)
             if refused is not None:
@@ -855,11 +896,12 @@ class Exchange:
         made = [event for event in events if event.kind == kind]
         return results.Created(getattr(made[-1], field) if made else 0, events)
 
-    def _channel(self, name: str, time_ns: Time | None) -> int:
+    def _channel(self, name: str, time_ns: Time | None) -> Created:
+        """Give a channel's id, registering it if it is new; 0 with its events if that was refused."""
         known = self._twin.channels()
         if text("channel", name, MAX_NAME_BYTES) not in known:
-            return int(self.register_channel(name, time_ns=time_ns))
-        return known.index(name) + 1
+            return self.register_channel(name, time_ns=time_ns)
+        return results.Created(known.index(name) + 1, ())
 
     def _store(self, store: int | str, merchant: int) -> int:
         return _known(store, self._twin.stores(merchant), "store", 2**32 - 1)
@@ -870,6 +912,31 @@ _FREE_TERMS: Final = tuple(
     for name in Terms._fields
     if name in ("residual", "reference_price", "tick", "lot", "min_qty", "max_qty") or name.endswith("_bps")
 )
+
+
+def _moment(time_ns: Time | None) -> int:
+    """Check a time without reading the clock."""
+    return 0 if time_ns is None else to_ns("time_ns", time_ns)
+
+
+def _rate(name: str, value: int, least: int, end: int = 2**31) -> int:
+    rate = integer(name, value, Refusal.BadTerms)
+    if not least <= rate < end:
+        raise MisuseError(f"{name} was {value}; {least} to {end - 1} is allowed", Refusal.BadTerms)
+    return rate
+
+
+def _listed(name: str, given: object) -> list[Any]:
+    """Let a list or tuple pass, so that a single word is not read letter by letter."""
+    if not isinstance(given, (list, tuple, range)):
+        raise MisuseError(f"{name} was {given!r}; a list is due", Refusal.BadTerms)
+    return list(given)
+
+
+def _pair(row: object) -> list[int]:
+    if not isinstance(row, (list, tuple)) or len(row) != 2:  # noqa: PLR2004
+        raise MisuseError(f"a row was {row!r}; (member id, balance) is due", Refusal.BadTerms)
+    return [integer("member", row[0], Refusal.BadTerms), integer("balance", row[1], Refusal.BadAmount)]
 
 
 def _known(given: int | str, names: Mapping[str, int], what: str, unknown: int) -> int:
@@ -883,14 +950,3 @@ def _switch(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise MisuseError(f"{name} was {value!r}; True or False is due", Refusal.BadTerms)
     return value
-
-
-def _key(ref: int) -> int:
-    """Let a reference into a payload as a builder lets it into a record."""
-    key = integer("ref", ref, Refusal.BadTerms)
-    return key if 0 <= key < 2**64 else 2**64 - 1
-
-
-def _fits(value: int) -> int:
-    """Saturate a term at the payload's range; no limit of R1 lies that far out."""
-    return max(INT64_MIN, min(INT64_MAX, value))

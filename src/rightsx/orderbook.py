@@ -36,7 +36,7 @@ from rightsx.protocol import (
 )
 from rightsx.reference.bare import ReferenceBook, reports_of
 from rightsx.views import Ladder, Level
-from rightsx.vocabulary import command, integer
+from rightsx.vocabulary import COMMANDS, command, integer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +77,23 @@ class BookResult:
         return self.refused is None
 
 
+def most_levels(levels: int | None) -> int | None:
+    """Let a number of levels to show pass, None for all."""
+    if levels is not None and integer("levels", levels, Refusal.BadQuantity) < 0:
+        raise MisuseError(f"levels was {levels}; 0 or more is allowed, None for all", Refusal.BadQuantity)
+    return levels
+
+
+def _within(kind: CommandKind, **arguments: int) -> Command:
+    """Build a command of which no number had to be saturated: any id, account and price is good here."""
+    record = command(kind, **arguments)
+    for argument in COMMANDS[kind]:
+        given = arguments.get(argument.name)
+        if argument.field != "qty" and given is not None and getattr(record, argument.field) != given:
+            raise MisuseError(f"{argument.name} was {given}; it does not fit a record", argument.code)
+    return record
+
+
 class OrderBook:
     """`books` price-time books in one id space, without accounts and money.
 
@@ -94,8 +111,9 @@ class OrderBook:
         limit: int = 2**22,
     ) -> None:
         """Make empty books; raises `MisuseError` for anything but the words above."""
-        if integer("books", books, Refusal.UnknownSeries) <= 0 or integer("limit", limit, Refusal.CapacityExceeded) <= 0:
-            raise MisuseError(f"books was {books} and limit {limit}; the smallest allowed is 1")
+        for name, value, end in (("books", books, 2**32), ("limit", limit, 2**31)):
+            if not 0 < integer(name, value, Refusal.CapacityExceeded) < end:
+                raise MisuseError(f"{name} was {value}; 1 to {end - 1} is allowed", Refusal.CapacityExceeded)
         if ids not in ("caller", "handles"):
             raise MisuseError(f"ids was {ids!r}; one of caller, handles is due")
         if engine != "reference":
@@ -133,10 +151,10 @@ class OrderBook:
         if price is None:
             price = INT64_MAX if chosen_side == Side.BUY else INT64_MIN
             tif = TimeInForce.IOC if tif == TimeInForce.GTC else tif
-        elif not INT64_MIN <= integer("price", price, Refusal.BadPrice) <= INT64_MAX:
-            raise MisuseError(f"price was {price}; a signed 64-bit integer is due", Refusal.BadPrice)
+        if not isinstance(post_only, bool):
+            raise MisuseError(f"post_only was {post_only!r}; True or False is due", Refusal.BadTerms)
         flags = word("own_orders", own_orders, OWN_ORDERS) | (OrderFlag.POST_ONLY if post_only else OrderFlag(0))
-        record = command(
+        record = _within(
             CommandKind.PLACE,
             series=book,
             account=account,
@@ -158,11 +176,11 @@ class OrderBook:
         """
         named = {key: value for key, value in (("price", price), ("qty", qty)) if value is not None}
         flags = (AmendFlag.PRICE if price is not None else 0) | (AmendFlag.QTY if qty is not None else 0)
-        return self._apply(command(CommandKind.AMEND, account=account, order_id=order_id, flags=flags, **named))
+        return self._apply(_within(CommandKind.AMEND, account=account, order_id=order_id, flags=flags, **named))
 
     def cancel(self, *, order_id: int, account: int = 0) -> BookResult:
         """Take a resting order out. Refused: OrderNotOpen, NotOwner."""
-        return self._apply(command(CommandKind.CANCEL, account=account, order_id=order_id))
+        return self._apply(_within(CommandKind.CANCEL, account=account, order_id=order_id))
 
     def apply_batch(self, commands: np.ndarray) -> np.ndarray:
         """Apply COMMAND[n] of the kinds PLACE, AMEND, CANCEL in order and give every REPORT.
@@ -181,6 +199,7 @@ class OrderBook:
     def depth(self, book: int = 0, *, levels: int | None = 10) -> Ladder:
         """Show the best `levels` prices of both sides: price, shown quantity, orders. None shows all."""
         self._check_number(book)
+        levels = most_levels(levels)
         bids, asks = ([Level(*row) for row in self._twin.depth(book, side, levels)] for side in (Side.BUY, Side.SELL))
         return Ladder(title=f"book {book}", bids=bids, asks=asks)
 

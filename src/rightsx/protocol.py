@@ -58,6 +58,8 @@ MAX_STEPS: Final = 4_096
 MAX_TERMINALS: Final = 64
 MAX_IMPORT_ROWS: Final = 65_536
 MAX_NAME_BYTES: Final = 224
+MAX_TIERS: Final = 2**16
+MAX_REFERENCE_DAYS: Final = 36_525  # a century; a clock below 2^62 plus it stays below 2^63
 ICEBERG_PARTS_MAX: Final = 1_000
 INT64_MAX: Final = 2**63 - 1
 INT64_MIN: Final = -(2**63)
@@ -510,23 +512,23 @@ class Report(NamedTuple):
 class Terms(NamedTuple):
     """The terms of a series (R3), in the order of `Term` from PAR to CLAWBACK.
 
-    Prices in minor units, rates in bps, spans and times in ns, switches 0 or 1. Where a default is
-    -1 the listing works it out: last trade = expiry, residual and reference price by R23 and R44.
-    A band, a size, a span or an auction of 0 means that there is none.
+    Prices in minor units, rates in bps, spans and times in ns, switches 0 or 1. A last trade, residual
+    or reference price that a listing does not name is worked out (R22, R23, R44). A band, a size, a
+    span or an auction of 0 means that there is none.
     """
 
     par: int = 0
     issue_price: int = 0
     authorised: int = 0
     expire_ns: int = 0
-    last_trade_ns: int = -1
+    last_trade_ns: int = 0
     policy: int = 0
-    residual: int = -1
+    residual: int = 0
     issue_bps: int = 0
     escrow_bps: int = 0
     cap_bps: int = BPS
     band_bps: int = 0
-    reference_price: int = -1
+    reference_price: int = 0
     cooling_off_ns: int = 0
     hold_ns: int = 0
     maker_bps: int = 0
@@ -562,14 +564,15 @@ def report_records(reports: Iterable[Report]) -> np.ndarray:
 
 def commands_of(records: np.ndarray) -> list[Command]:
     """Read COMMAND[n] as plain integers; any other dtype is a `MisuseError`. O(n)."""
-    if records.dtype != COMMAND or records.ndim != 1:
-        message = f"commands were {records.dtype} of {records.ndim} dimensions; COMMAND[n] is due"
-        raise MisuseError(message, Refusal.BadTerms)
+    if not isinstance(records, np.ndarray) or records.dtype != COMMAND or records.ndim != 1:
+        found = getattr(records, "dtype", type(records).__name__)
+        raise MisuseError(f"commands were {found}; a NumPy array COMMAND[n] is due", Refusal.BadTerms)
     return [Command(*row) for row in records.tolist()]
 
 
 def events_of(records: np.ndarray) -> list[Event]:
     """Read EVENT[n] as plain integers; any other dtype is a `MisuseError`. O(n)."""
-    if records.dtype != EVENT or records.ndim != 1:
-        raise MisuseError(f"events were {records.dtype}; EVENT[n] is due", Refusal.BadTerms)
+    if not isinstance(records, np.ndarray) or records.dtype != EVENT or records.ndim != 1:
+        found = getattr(records, "dtype", type(records).__name__)
+        raise MisuseError(f"events were {found}; a NumPy array EVENT[n] is due", Refusal.BadTerms)
     return [Event(*row[2:-1]) for row in records.tolist()]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rightsx.protocol import Event, EventKind, Refusal, code_name
-from rightsx.vocabulary import refused_field
+from rightsx.vocabulary import RANGES, refused_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,8 @@ class Refused(NamedTuple):
         """Say it in a clause."""
         if not self.field:
             return self.code.name
-        return f"{self.code.name}: {self.field} was {self.found:,}; {self.allowed:,} is allowed"
+        allowed = f"; {self.allowed:,} is allowed" if self.code in RANGES else ""
+        return f"{self.code.name}: {self.field} was {self.found:,}{allowed}"
 
 
 class Fill(NamedTuple):
@@ -51,6 +52,8 @@ class Fill(NamedTuple):
 
 def refused_of(events: Sequence[Event]) -> Refused | None:
     """Give the refusal that ends a command's events, or None."""
+    if not events:
+        return None
     last = events[-1]
     if last.kind != EventKind.REFUSED:
         return None
@@ -77,10 +80,6 @@ class Result:
     def duplicate(self) -> bool:
         """Whether this is the answer to a repeated `ref`."""
         return self.events[-1].kind == EventKind.DUPLICATE
-
-    def own(self, kind: EventKind) -> list[Event]:
-        """List the events of one kind that belong to this command and not to a timer before it."""
-        return [event for event in self.events if event.kind == kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,10 @@ class ImportResult(Result):
 
 
 class Created(int):
-    """The id of what a verb created; 0 if the market refused, and `refused` says why."""
+    """The id of what a verb created; 0 if the market refused, and `refused` says why.
+
+    Copied or pickled it is a plain integer: an id is what others need.
+    """
 
     events: tuple[Event, ...]
     refused: Refused | None
@@ -163,6 +165,10 @@ class Created(int):
         created.events = tuple(events)
         created.refused = refused_of(events)
         return created
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        """Leave the answer behind when an id is copied or sent away."""
+        return int, (int(self),)
 
     def __repr__(self) -> str:
         """Show the id, or why there is none."""

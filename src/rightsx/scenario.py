@@ -30,7 +30,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from rightsx import schedule
+from rightsx import border, schedule
 from rightsx.border import iso, span_ns, time_ns
 from rightsx.errors import InputFileError, MisuseError, RightsxError
 from rightsx.exchange import Exchange
@@ -69,7 +69,10 @@ def parse(text: str) -> Iterator[Line]:
         expects = body.startswith("=")
         verb, *tokens = body.lstrip("= ").split() or [""]
         words = [token for token in tokens if "=" not in token]
-        options = dict(token.split("=", 1) for token in tokens if "=" in token)
+        pairs = [token.split("=", 1) for token in tokens if "=" in token]
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            options = {"twice": "yes"}  # no verb takes it, so that the line is refused with its usage
         yield Line(number, ("=" if expects else "") + verb, words, options)
 
 
@@ -112,7 +115,7 @@ class Scenario:
 
     def _read(self) -> str:
         try:
-            return Path(self.path).read_text(encoding="utf-8")
+            return Path(self.path).read_text(encoding="utf-8-sig")
         except OSError as error:
             raise InputFileError(self.path, 0, f"cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -153,9 +156,10 @@ class Scenario:
             raise InputFileError(self.path, line.number, f"expected: {usage(line.verb.lstrip('='), function)}") from None
         try:
             return function(self, *line.words, **line.options)
-        except (ValueError, KeyError) as error:
-            if isinstance(error, MisuseError):
-                raise
+        except MisuseError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            # A scenario reaches fields and arguments by name: a wrong name shows only here.
             raise InputFileError(
                 self.path, line.number, f"{error}; expected: {usage(line.verb.lstrip('='), function)}"
             ) from error
@@ -190,9 +194,15 @@ class Scenario:
         return base
 
     def name(self, word: str, number: int) -> None:
-        """Remember what a word stands for."""
+        """Remember what a word stands for: one thing in a whole script, but for orders and `last`."""
         if number:
             self.names[word] = number
+
+    def new_name(self, word: str) -> str:
+        """Let a word pass that stands for nothing yet."""
+        if word in self.names:
+            raise ValueError(f"{word!r} stands for something already")
+        return word
 
     def label(self, number: int) -> str:
         """Give the word that stands for an order's number."""
@@ -217,6 +227,8 @@ def _market(run: Scenario, **rates: str) -> None:
     """[gift_fee=N] [reference_days=N] [orders=N] [accounts=N] [holdings=N] [series=N], as the first line."""
     given = {name: run.number(value) for name, value in rates.items()}
     limits = Limits()._replace(**{name: given.pop(name) for name in Limits._fields if name in given})
+    if run.commands or not given.keys() <= {"gift_fee", "reference_days"}:
+        raise ValueError("the market's rates stand on the first line")
     run.market = Exchange(engine=run.engine, limits=limits, **given)  # type: ignore[arg-type]
 
 
@@ -228,7 +240,7 @@ def _at(run: Scenario, when: str) -> Result:
 
 def _merchant(run: Scenario, name: str) -> Created:
     """NAME"""
-    made = run.market.register_merchant(name, time_ns=run.time)
+    made = run.market.register_merchant(run.new_name(name), time_ns=run.time)
     run.name(name, made)
     return made
 
@@ -236,7 +248,7 @@ def _merchant(run: Scenario, name: str) -> Created:
 def _accounts(run: Scenario, *names: str, **limits: str) -> Created | None:
     """NAME … [tier=N] [max_open=N] [max_notional=N]"""
     made = None
-    for name in names:
+    for name in map(run.new_name, names):
         made = run.market.open_account(**{key: run.number(value) for key, value in limits.items()}, time_ns=run.time)
         run.name(name, made)
     return made
@@ -273,6 +285,7 @@ def _channel(run: Scenario, name: str) -> Created:
     return run.market.register_channel(name, time_ns=run.time)
 
 
+YES_NO: Final = {"yes": True, "no": False}
 _SWITCHES: Final = ("resale", "gifts", "trial", "clawback")
 _SPANS: Final = ("cooling_off", "hold")
 _TIMES: Final = ("expire", "last_trade", "open_at")
@@ -286,7 +299,7 @@ def _series(run: Scenario, name: str, merchant: str, product: str, **terms: str)
     given: dict[str, Any] = {}
     for key, value in terms.items():
         if key in _SWITCHES:
-            given[key] = value == "yes"
+            given[key] = border.word(key, value, YES_NO)
         elif key in _SPANS:
             given[key] = span_ns(key, value)
         elif key in _TIMES:
@@ -534,7 +547,7 @@ def _simple(verb: str, what: str) -> Callable[..., Any]:
 
 def _kill(run: Scenario, state: str = "on") -> Result:
     """[on|off]"""
-    return run.market.kill(on=state == "on", time_ns=run.time)
+    return run.market.kill(on=border.word("kill", state, {"on": True, "off": False}), time_ns=run.time)
 
 
 # ── expectations ─────────────────────────────────────────────────────────────────────────────────

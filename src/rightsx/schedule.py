@@ -77,7 +77,7 @@ def geometric(*, num: int, den: int, steps: int, every: Span) -> Shape:
     """
     if not 0 <= integer("num", num, Refusal.BadTerms) <= integer("den", den, Refusal.BadTerms) or den < 1:
         raise MisuseError(f"the ratio was {num}/{den}; 0 ≤ num ≤ den and den ≥ 1 are due", Refusal.BadTerms)
-    return Shape("geometric", _count("steps", steps, MAX_STEPS), _period(every), num, den)
+    return Shape("geometric", _count("steps", steps, MAX_STEPS), _period(every), int(num), int(den))
 
 
 def stepwise(table: Iterable[tuple[Time, int]]) -> Shape:
@@ -85,14 +85,18 @@ def stepwise(table: Iterable[tuple[Time, int]]) -> Shape:
 
     Whether they are so is the listing's to check (`ScheduleNotMonotone`).
     """
-    rows = tuple((time_ns("step", when), integer("v", value, Refusal.BadTerms)) for when, value in table)
-    return Shape("stepwise", table=rows)
+    rows = []
+    for row in table:
+        if not isinstance(row, (list, tuple)) or len(row) != 2:  # noqa: PLR2004
+            raise MisuseError(f"a step was {row!r}; (when, v) is due", Refusal.BadTerms)
+        rows.append((time_ns("step", row[0]), integer("v", row[1], Refusal.BadTerms)))
+    return Shape("stepwise", table=tuple(rows))
 
 
 def _count(name: str, value: int, most: int) -> int:
     if not 1 <= integer(name, value, Refusal.BadTerms) <= most:
         raise MisuseError(f"{name} was {value}; 1 to {most} is allowed", Refusal.BadTerms)
-    return value
+    return int(value)
 
 
 def _period(every: Span) -> int:

@@ -1,7 +1,7 @@
 """What people look at: small typed objects that show themselves in a terminal and in a notebook.
 
 A view is a copy of a few numbers, taken when it was asked for; it does not follow the market. `str`
-gives a table for 80 columns, `_repr_html_` the same table for a notebook. The numbers stay integers;
+gives a table (80 columns, unless numbers are huge), `_repr_html_` the same table for a notebook. The numbers stay integers;
 only their writing is for people (1,234). Nothing here decides anything.
 """
 
@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rightsx.border import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+MOST_LETTERS: Final = 24
 
 
 def number(value: object) -> str:
@@ -28,6 +31,16 @@ def number(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
+
+
+def word(value: object) -> str:
+    r"""Write a word of somebody's choice: no control characters, at most 24 letters.
+
+    >>> word("coffee\x1b[31m"), word("x" * 30)
+    ('coffee�[31m', 'xxxxxxxxxxxxxxxxxxxxxxx…')
+    """
+    letters = "".join(letter if letter.isprintable() else "\ufffd" for letter in str(value))
+    return letters if len(letters) <= MOST_LETTERS else letters[: MOST_LETTERS - 1] + "…"
 
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> str:
@@ -259,7 +272,7 @@ class SeriesView(_Shown):
     channels: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def _table(self) -> tuple[Sequence[str], list[Sequence[object]], str]:
-        title = f"series {self.series}: {self.name}, until {iso(self.terms.expire_ns)}, {self.phase}"
+        title = f"series {self.series}: {word(self.name)}, until {iso(self.terms.expire_ns)}, {self.phase}"
         names = ["value", "cap", "last_price", "sold", "units", "escrow", "face_owed", "redeemed", "decayed"]
         names += ["decayed_before_sale", "expired", "refunded", "bought_back", "defaulted"]
         return ("", "now"), [(name.replace("_", " "), getattr(self, name)) for name in names], title
@@ -360,7 +373,7 @@ class Report(_Shown):
     def _table(self) -> tuple[Sequence[str], list[Sequence[object]], str]:
         rows: list[Sequence[object]] = [(f"opening {name}", value) for name, value in self.opening.items()]
         rows += [(name, value) for name, value in self.moved.items()]
-        rows += [(f"sold through {name}", value) for name, value in self.sold_by_channel.items()]
-        rows += [(f"redeemed at {name}", value) for name, value in self.redeemed_by_store.items()]
+        rows += [(f"sold through {word(name)}", value) for name, value in self.sold_by_channel.items()]
+        rows += [(f"redeemed at {word(name)}", value) for name, value in self.redeemed_by_store.items()]
         rows += [(f"closing {name}", value) for name, value in self.closing.items()]
         return ("", "in all"), rows, self.title

@@ -12,6 +12,7 @@ into a record (R1), and canonical payloads are the only ones that come out of on
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
@@ -21,6 +22,7 @@ from rightsx.errors import CorruptionError, MisuseError
 from rightsx.protocol import (
     AT_ENGINE_CLOCK,
     COMMAND,
+    EVENT,
     INT64_MAX,
     INT64_MIN,
     MAX_NAME_BYTES,
@@ -340,6 +342,7 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
             "price": "v; refunded face = qty × v",
             "amount": "the whole refund",
             "other_fee": "the part that the merchant pays; the rest follows as ESCROW_RELEASED",
+            "flags": "1 if a chargeback forced it (R33), else 0",
         },
     ),
     _E.VOUCHER_LOCKED: Shape(
@@ -518,7 +521,11 @@ def describe(event: Event | np.void) -> str:
     'account 3 deposits 500'
     """
     if not isinstance(event, Event):
+        if getattr(event, "dtype", None) != EVENT:
+            raise MisuseError(f"event was {reprlib.repr(event)}; an Event or a row of EVENT[n] is due", Refusal.BadTerms)
         event = Event(*event.item()[2:-1])
+    if event.kind not in EventKind._value2member_map_:
+        return f"event of kind {event.kind}, which this version does not know"
     words = event._asdict()
     words["side"] = {Side.BUY: "buys", Side.SELL: "sells"}.get(event.side, "-")  # type: ignore[call-overload]
     is_term = event.kind == EventKind.TERM and event.code in Term._value2member_map_
@@ -530,14 +537,42 @@ def describe(event: Event | np.void) -> str:
 
 
 def _found_and_allowed(event: Event) -> str:
-    if not event.flags:
+    field = refused_field(event)
+    if not field:
         return ""
-    return f" ({refused_field(event)} was {event.amount}; {event.fee} is allowed)"
+    allowed = f"; {event.fee} is allowed" if event.code in RANGES else ""
+    return f" ({field} was {event.amount}{allowed})"
+
+
+# Refusals of which `fee` says what would have been allowed; the others only name what they met.
+RANGES: Final = frozenset(Refusal) - {
+    Refusal.BadTerms,
+    Refusal.IdempotencyConflict,
+    Refusal.UnknownVoucher,
+    Refusal.OrderNotOpen,
+    Refusal.DuplicateId,
+    Refusal.PolicyMissing,
+    Refusal.MerchantDefaulted,
+    Refusal.AccountFrozen,
+    Refusal.Killed,
+    Refusal.SeriesHalted,
+    Refusal.MerchantCannotSubscribe,
+    Refusal.MerchantCannotResell,
+    Refusal.BuybackFlagRequired,
+    Refusal.ResaleForbidden,
+    Refusal.SelfTransfer,
+    Refusal.StoreNotInProduct,
+    Refusal.NoRedeemableValue,
+    Refusal.PostOnlyWouldCross,
+    Refusal.FOKUnfillable,
+    Refusal.TerminalNotAllowed,
+    Refusal.DoubleRedeem,
+}
 
 
 def refused_field(event: Event) -> str:
     """Name the argument that a REFUSED event complains about, "" for none."""
-    if not event.flags:
+    if not 0 < event.flags <= len(Command._fields):
         return ""
     field = Command._fields[event.flags - 1]
     for argument in COMMANDS.get(event.extra, ()):  # type: ignore[call-overload]
@@ -590,22 +625,36 @@ def integer(name: str, value: object, code: Refusal) -> int:
     >>> integer("qty", np.int32(5), Refusal.BadQuantity)
     5
     """
-    if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
+    # NumPy calls a span of time an integer; nobody who gives one as a quantity means that.
+    if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64)):
         return int(value)
-    message = f"{name} was {value!r}, a {type(value).__name__}; an integer is due ({code.name})"
+    message = f"{name} was {reprlib.repr(value)}, a {type(value).__name__}; an integer is due ({code.name})"
     raise MisuseError(message, code)
+
+
+def saturated(field: str, value: int) -> int:
+    """Bring an integer into the range of a COMMAND field: no limit of R1 lies that far out, so the market refuses it.
+
+    A negative id becomes the largest one, which is as unknown.
+
+    >>> saturated("account", -1) == saturated("account", 2**40) == 2**32 - 1
+    True
+    """
+    low, high = _FIELD_RANGE[field]
+    return high if value > high or (low == 0 and value < 0) else max(low, value)
 
 
 def command(kind: CommandKind, *, time_ns: int = AT_ENGINE_CLOCK, **arguments: int) -> Command:
     """Build a command from the arguments that `COMMANDS[kind]` names.
 
-    Raises `MisuseError` for an unknown or a missing argument and for anything but a true integer.
-    An integer too large for its field is saturated: no limit of R1 lies that far out, so the market
-    refuses it with the code that is due. O(arguments).
+    Raises `MisuseError` for an unknown or a missing argument, for anything but a true integer, and for
+    a `ref` outside 0 … 2^64 − 1. Any other integer too large for its field is `saturated`, so that the
+    market refuses it with the code that is due. O(arguments).
 
     >>> command(CommandKind.DEPOSIT, account=3, amount=500).qty
     500
     """
+    kind = CommandKind(kind)
     fields = {"kind": int(kind), "time_ns": integer("time_ns", time_ns, Refusal.BadTime)}
     known = {argument.name: argument for argument in COMMANDS[kind]}
     unknown = [name for name in arguments if name not in known]
@@ -617,17 +666,51 @@ def command(kind: CommandKind, *, time_ns: int = AT_ENGINE_CLOCK, **arguments: i
         if value is None:
             raise MisuseError(f"{kind.name} needs {name}: {argument.meaning}", argument.code)
         fields[argument.field] = integer(name, value, argument.code)
-    for name, value in fields.items():
-        low, high = _FIELD_RANGE[name]
-        # A negative id of an account or series is as unknown as the largest one.
-        fields[name] = high if value > high or (low == 0 and value < 0) else max(low, value)
-    return Command(**fields)
+    check_ref(fields.get("ref", 0))
+    # The smallest time has a meaning; whoever names a smaller one means a time long ago.
+    fields["time_ns"] = max(fields["time_ns"], AT_ENGINE_CLOCK + (time_ns < AT_ENGINE_CLOCK))
+    return Command(**{name: saturated(name, value) for name, value in fields.items()})
+
+
+def check_ref(ref: int) -> int:
+    """Let an idempotency key pass: two keys must never become one by saturation."""
+    if not 0 <= ref < 2**64:
+        raise MisuseError(f"ref was {ref}; 0 to 2^64 − 1 is allowed, 0 for none", Refusal.BadTerms)
+    return ref
+
+
+def check_command(record: object) -> Command:
+    """Let a `Command` of true integers, each in the range of its field, pass; else `MisuseError`. O(1)."""
+    if not isinstance(record, Command):
+        raise MisuseError(f"command was {reprlib.repr(record)}; a Command is due", Refusal.BadTerms)
+    for field, value in zip(Command._fields, record, strict=True):
+        low, high = _FIELD_RANGE[field]
+        if not low <= integer(field, value, Refusal.BadTerms) <= high:
+            raise MisuseError(f"{field} was {value}; {low} to {high} is allowed", Refusal.BadTerms)
+    return Command(*map(int, record))
 
 
 def cold_command(kind: CommandKind, payload: Mapping[str, object], **arguments: int) -> tuple[Command, bytes]:
-    """Build a cold command and its canonical msgpack payload (`PAYLOADS` lists the keys)."""
-    data = pack(payload)
+    """Build a cold command and its canonical msgpack payload (`PAYLOADS` lists the keys).
+
+    Integers in the payload are checked and saturated as in a record.
+    """
+    data = pack(
+        {
+            key: check_ref(integer(key, value, Refusal.BadTerms)) if key == "ref" else _plain(key, value)
+            for key, value in payload.items()
+        }
+    )
     return command(kind, payload_bytes=len(data), payload_digest=payload_digest(data), **arguments), data
+
+
+def _plain(name: str, value: object) -> object:
+    """Make numbers plain integers of 64 bits, at every depth of a payload."""
+    if isinstance(value, dict):
+        return {_plain(name, key): _plain(name, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(name, item) for item in value]
+    return value if isinstance(value, str) else saturated("price", integer(name, value, Refusal.BadTerms))
 
 
 def pack(payload: Mapping[str, object]) -> bytes:
@@ -652,20 +735,23 @@ def unpack(record: Command, data: bytes) -> dict[str, object]:
     The bytes must have the length and digest that the record states, be canonical msgpack, and hold
     exactly the keys of `PAYLOADS`. O(bytes).
     """
+    if not isinstance(data, bytes):
+        raise MisuseError(f"payload was {reprlib.repr(data)}; bytes are due", Refusal.BadTerms)
     if len(data) != record.qty or payload_digest(data) != record.ref:
         found = f"{len(data)} bytes with digest {payload_digest(data):016x}"
         raise CorruptionError(f"payload was {found}; the command states {record.qty} bytes, {record.ref:016x}")
+    keys = PAYLOADS[CommandKind(record.kind)]
     try:
         payload = msgpack.unpackb(data, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException) as error:
-        raise CorruptionError(f"payload is not msgpack: {error}") from error
-    keys = PAYLOADS[CommandKind(record.kind)]
-    if not isinstance(payload, dict) or set(payload) != set(keys) or pack(payload) != data:
+        canonical = isinstance(payload, dict) and set(payload) == set(keys) and pack(payload) == data
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise CorruptionError(f"payload is not msgpack of ours: {error}") from error
+    if not canonical:
         raise CorruptionError(f"payload is not a canonical map of exactly {', '.join(keys)}")
     for key, value in payload.items():
         if not _PAYLOAD_TYPES[key](value):
-            raise CorruptionError(f"payload has {key} = {value!r}; {keys[key]} is due")
-    return payload
+            raise CorruptionError(f"payload has {key} = {reprlib.repr(value)}; {keys[key]} is due")
+    return payload  # type: ignore[no-any-return]
 
 
 def _is_int(value: object) -> bool:

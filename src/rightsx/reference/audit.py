@@ -161,7 +161,7 @@ def state_hash(market: Market) -> str:
 
 
 def canonical(market: Market) -> list[Any]:
-    """List everything that decides anything: counters, accounts, registries, series, references, timers."""
+    """List everything that decides anything: the venue, counters, accounts, registries, series, references, timers."""
     counters = (
         market.clock_ns,
         market.command_seq,
@@ -176,6 +176,7 @@ def canonical(market: Market) -> list[Any]:
         market.charged_back,
     )
     return [
+        [market.venue.gift_fee, market.venue.reference_days, *market.venue.limits],
         list(map(int, counters)),
         [_account_row(account) for account in market.accounts],
         [list(product) for product in market.products],

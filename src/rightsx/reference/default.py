@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rightsx.protocol import CancelReason, EventKind, Refusal
+from rightsx.protocol import CASH_END, CancelReason, EventKind, Refusal
 from rightsx.reference.listing import known_merchant
 from rightsx.reference.lots import lots_eligible
 from rightsx.reference.orders import orders_cancel
@@ -110,6 +110,8 @@ def chargeback(market: Market, command: Command) -> None:
     market.check_amount(wanted)
     market.check_reference(command)
     account = market.known_account(command.account)
+    debt = account.debt + wanted
+    market.refuse_if(debt >= CASH_END, Refusal.CapacityExceeded, "qty", wanted, CASH_END - 1 - account.debt)
     # From here the command must succeed.
     orders_cancel(market, list(account.orders.values()), CancelReason.CHARGEBACK)
     live = [series for series in market.series if series.live and series.terms.issue_price > 0]
@@ -131,4 +133,4 @@ def refund_for(market: Market, series: Series, account: Account, short: int) -> 
     qty = min(primary, -(-short // series.terms.issue_price))
     terms = refund_terms(series, qty)
     if qty and terms.from_merchant <= market.accounts[series.merchant].cash_free:
-        refund_units(market, series, account, qty, is_primary)
+        refund_units(market, series, account, terms, is_primary, forced=True)

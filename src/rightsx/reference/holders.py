@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rightsx.protocol import CASH_END, EventKind, Refusal, Side
+from rightsx.protocol import CASH_END, MAX_TIERS, EventKind, Refusal, Side
 from rightsx.reference.state import Account, Market, Series
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def admit_limits(market: Market, command: Command) -> None:
 def set_tier(market: Market, command: Command) -> None:
     """Set the most face that accounts of a tier may hold per product (R31)."""
     tier, cap = command.other_account, command.qty
-    market.refuse_if(not 0 < cap < CASH_END, Refusal.BadAmount, "qty", cap, 1)
-    market.refuse_if(tier == 0, Refusal.BadTerms, "other_account", tier, 1)
+    market.refuse_if(not 0 < cap < CASH_END, Refusal.BadAmount, "qty", cap, 1 if cap <= 0 else CASH_END - 1)
+    market.refuse_if(not 0 < tier < MAX_TIERS, Refusal.BadTerms, "other_account", tier, 1 if tier == 0 else MAX_TIERS - 1)
     market.check_reference(command)
     # From here the command must succeed.
     market.tiers[tier] = cap

@@ -148,9 +148,9 @@ def resolved_terms(given: dict[int, int]) -> Terms:
     terms = Terms(**{Term(number).name.lower(): value for number, value in given.items()})
     principal = terms.policy == Policy.PRINCIPAL
     return terms._replace(
-        last_trade_ns=terms.expire_ns if terms.last_trade_ns == -1 else terms.last_trade_ns,
-        residual=(terms.issue_price if principal else 0) if terms.residual == -1 else terms.residual,
-        reference_price=terms.issue_price if terms.reference_price == -1 else terms.reference_price,
+        last_trade_ns=given.get(Term.LAST_TRADE_NS, terms.expire_ns),
+        residual=given.get(Term.RESIDUAL, terms.issue_price if principal else 0),
+        reference_price=given.get(Term.REFERENCE_PRICE, terms.issue_price),
     )
 
 

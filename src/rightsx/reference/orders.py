@@ -14,6 +14,7 @@ its last one; stops that one command woke enter in order of acceptance before th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rightsx.protocol import (
@@ -34,7 +35,7 @@ from rightsx.protocol import (
 from rightsx.reference.book import OWN_ORDER_MODES, Order
 from rightsx.reference.holders import check_holder_limit
 from rightsx.reference.lots import lots_eligible, lots_return, lots_split, lots_take
-from rightsx.reference.state import NOBODY, ORDER_DUE, Account, Market, Series, Timer, escrow_share
+from rightsx.reference.state import NOBODY, ORDER_DUE, PLATFORM, Account, Market, Series, Timer, escrow_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def check_sizes(market: Market, series: Series | None, qty: int, display: int = 
         market.refuse_if(not shown, Refusal.BadQuantity, "display", display, qty - 1)
     if series is not None:
         terms = series.terms
-        market.refuse_if(qty % terms.lot, Refusal.BadQuantity, "qty", qty, qty - qty % terms.lot)
+        market.refuse_if(qty % terms.lot, Refusal.BadQuantity, "qty", qty, max(terms.lot, qty - qty % terms.lot))
         market.refuse_if(qty < terms.min_qty, Refusal.BadQuantity, "qty", qty, terms.min_qty)
         market.refuse_if(terms.max_qty and qty > terms.max_qty, Refusal.BadQuantity, "qty", qty, terms.max_qty)
 
@@ -100,13 +101,13 @@ def check_price(market: Market, series: Series | None, price: int) -> None:
     """Refuse a price that R1 or the tick (R49) does not allow."""
     market.refuse_if(not 0 < price < PRICE_END, Refusal.BadPrice, "price", price, 1 if price <= 0 else PRICE_END - 1)
     tick = series.terms.tick if series is not None else 1
-    market.refuse_if(price % tick, Refusal.BadPrice, "price", price, price - price % tick)
+    market.refuse_if(price % tick, Refusal.BadPrice, "price", price, max(tick, price - price % tick))
 
 
-def check_trading(market: Market, series: Series, account: Account) -> None:
-    """Refuse where nobody, or not this account, may trade now (R22, R29, R32, R43)."""
+def check_trading(market: Market, series: Series, account: Account, receiver: Account | None = None) -> None:
+    """Refuse where nobody, or not these accounts, may trade now (R22, R29, R32, R43)."""
     now = market.clock_ns
-    market.check_living(series, account)
+    market.check_living(series, account, receiver)
     market.refuse_if(now >= series.terms.last_trade_ns, Refusal.TradingClosed, "time_ns", now, series.terms.last_trade_ns - 1)
     market.refuse_if(market.killed, Refusal.Killed)
     market.refuse_if(series.halted, Refusal.SeriesHalted, "series", series.id)
@@ -239,7 +240,9 @@ def admit_place(market: Market, command: Command) -> tuple[Series, Order]:
     if not is_market:
         check_price(market, series, command.price)
     stop_wrong = not 0 <= command.stop_price < PRICE_END
-    market.refuse_if(stop_wrong, Refusal.BadPrice, "stop_price", command.stop_price, 1)
+    market.refuse_if(
+        stop_wrong, Refusal.BadPrice, "stop_price", command.stop_price, 1 if command.stop_price < 0 else PRICE_END - 1
+    )
     market.refuse_if(is_fok and command.deadline_ns < 0, Refusal.BadAmount, "deadline_ns", command.deadline_ns, 1)
     if command.time_in_force == TimeInForce.GTD:
         late = not market.clock_ns < command.deadline_ns < TIME_END
@@ -426,7 +429,7 @@ def settle_fill(market: Market, series: Series, trade: Trade) -> None:
     relock(market, series, buy)
     seller.cash_free += notional - sell_fee - royalty
     market.accounts[series.merchant].cash_free += royalty
-    market.accounts[0].cash_free += buy_fee + sell_fee
+    market.accounts[PLATFORM].cash_free += buy_fee + sell_fee
     lots_split(sell.lots, qty)
     market.units_move(sell.account, series, offered=-qty)
 
@@ -646,19 +649,7 @@ def admit_amend(market: Market, command: Command) -> tuple[Series, Order, int, i
 
 def amended_copy(order: Order, price: int, qty: int) -> Order:
     """Give the order as it would re-enter, with its sums, to check it."""
-    return Order(
-        id=order.id,
-        account=order.account,
-        series=order.series,
-        side=order.side,
-        limit=price,
-        open_qty=qty,
-        flags=order.flags,
-        time_in_force=order.time_in_force,
-        stop_price=order.stop_price,
-        fee_numerator=order.fee_numerator,
-        fee_charged=order.fee_charged,
-    )
+    return replace(order, limit=price, open_qty=qty, lots=[])
 
 
 def amend_lower(market: Market, series: Series, order: Order, qty: int) -> None:

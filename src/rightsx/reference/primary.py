@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rightsx.protocol import MAX_IMPORT_ROWS, Channel, EventKind, Refusal
 from rightsx.reference.holders import account_add, check_account_room, check_holder_limit
 from rightsx.reference.orders import ceil_bps, check_trading
+from rightsx.reference.state import PLATFORM
 
 if TYPE_CHECKING:
     from rightsx.protocol import Command
@@ -46,15 +47,10 @@ def check_sale(market: Market, series: Series, qty: int, channel: int) -> None:
         market.refuse_if(qty > left, Refusal.ChannelCapExceeded, "qty", qty, left)
 
 
-def check_buyer(market: Market, series: Series, account: Account, qty: int) -> None:
-    """Refuse a sale above the price cap, over a holder's limit, or without room (R5, R10, R31)."""
-    price = series.terms.issue_price
-    market.refuse_if(price > series.cap, Refusal.PriceAboveCap, "price", price, series.cap)
-    check_holder_limit(market, series, account, qty)
-
-
 def mint(market: Market, series: Series, account: int, qty: int, split: Split, channel: int, *, cost: int, primary: bool) -> None:
     """Bring units into being for an account and count the sale in every sum (R4, R6, R11)."""
+    if not qty:
+        return  # an imported member whose balance is below one unit
     g = qty * series.terms.issue_price
     series.sold += qty
     series.units += qty
@@ -65,8 +61,7 @@ def mint(market: Market, series: Series, account: int, qty: int, split: Split, c
     series.decayed_before_sale += qty * (series.terms.par - series.value)
     series.channel_sold[channel] += qty
     series.channel_gross[channel] += g
-    if qty:
-        market.units_receive(account, series, qty, cost, primary=primary)
+    market.units_receive(account, series, qty, cost, primary=primary)
 
 
 def subscribe(market: Market, command: Command) -> None:
@@ -76,7 +71,7 @@ def subscribe(market: Market, command: Command) -> None:
     qty, channel = command.qty, command.other_account or Channel.NONE
     g = qty * series.terms.issue_price
     account.cash_free -= g
-    market.accounts[0].cash_free += split.fee
+    market.accounts[PLATFORM].cash_free += split.fee
     market.accounts[series.merchant].cash_free += g - split.fee - split.escrow
     mint(market, series, account.id, qty, split, channel, cost=g, primary=True)
     market.emit(
@@ -106,7 +101,9 @@ def admit_subscribe(market: Market, command: Command) -> tuple[Series, Account, 
     market.refuse_if(account.id == series.merchant, Refusal.MerchantCannotSubscribe, "account", account.id)
     market.refuse_if(series.terms.trial, Refusal.ResaleForbidden, "series", series.id)
     check_sale(market, series, qty, channel)
-    check_buyer(market, series, account, qty)
+    price = series.terms.issue_price
+    market.refuse_if(price > series.cap, Refusal.PriceAboveCap, "price", price, series.cap)
+    check_holder_limit(market, series, account, qty)
     g = qty * series.terms.issue_price
     market.refuse_if(g > account.cash_free, Refusal.InsufficientCash, "qty", g, account.cash_free)
     market.refuse_if(not market.has_room([(account.id, series)]), Refusal.CapacityExceeded)
@@ -124,8 +121,7 @@ def grant(market: Market, command: Command) -> None:
     recipient = market.known_account(command.other_account, "other_account")
     series = market.known_series(command.series)
     market.refuse_if(merchant.id != series.merchant, Refusal.NotOwner, "account", merchant.id, series.merchant)
-    frozen = recipient if recipient.frozen and not merchant.frozen else merchant
-    check_trading(market, series, frozen)
+    check_trading(market, series, merchant, recipient)
     to_itself = recipient.id == series.merchant
     market.refuse_if(to_itself, Refusal.MerchantCannotSubscribe, "other_account", recipient.id)
     check_sale(market, series, qty, Channel.NONE)
@@ -196,9 +192,7 @@ def admit_import(market: Market, command: Command, payload: dict[str, Any]) -> t
     market.refuse_if(merchant.id != series.merchant, Refusal.NotOwner, "account", merchant.id, series.merchant)
     members = [member for member, _ in given]
     market.refuse_if(len(set(members)) != len(members), Refusal.DuplicateId)
-    market.refuse_if(series.defaulted, Refusal.MerchantDefaulted)
-    market.refuse_if(merchant.frozen, Refusal.AccountFrozen, "account", merchant.id)
-    market.check_unexpired(series)
+    market.check_living(series, merchant)
     market.refuse_if(series.value == 0, Refusal.NoRedeemableValue, "series", series.id)
     rows = import_rows(series, given)
     units = sum(row.units for row in rows)
@@ -214,13 +208,19 @@ def admit_import(market: Market, command: Command, payload: dict[str, Any]) -> t
 
 
 def import_rows(series: Series, given: list[list[int]]) -> list[Row]:
-    """Work out units, dust and escrow row by row; the fee total of R6 is set without a charge."""
+    """Work out units and dust row by row, fee and escrow as of one sale of the batch (R6, R34).
+
+    A row's part is the increase from the units before it to its own, so the parts add up to the whole.
+    The fee total of R6 is set without a charge.
+    """
     rows = []
-    gross, fee_total, escrow_total = series.gross, series.fee_total, series.escrow_total
+    units_before, before = 0, Split(0, 0)
     for member, balance in given:
         units, dust = divmod(balance, series.terms.par)
-        g = units * series.terms.issue_price
-        split = sale_split(series, gross, fee_total, escrow_total, g)
-        gross, fee_total, escrow_total = gross + g, fee_total + split.fee, escrow_total + split.escrow
-        rows.append(Row(member, balance, units, dust, split))
+        units_before += units
+        g = units_before * series.terms.issue_price
+        after = sale_split(series, series.gross, series.fee_total, series.escrow_total, g)
+        part = Split(after.fee - before.fee, after.escrow - before.escrow)
+        rows.append(Row(member, balance, units, dust, part))
+        before = after
     return rows

@@ -100,6 +100,7 @@ def redeem_bill(market: Market, command: Command) -> None:
 class RefundTerms(NamedTuple):
     """Where a refund comes from: the escrow's share and the merchant's part."""
 
+    qty: int
     amount: int
     from_escrow: int
     from_merchant: int
@@ -109,7 +110,7 @@ def refund_terms(series: Series, qty: int) -> RefundTerms:
     """Work out a refund of `qty` units: the R12 share first, the rest from the merchant (R25)."""
     amount = qty * series.terms.issue_price
     from_escrow = min(escrow_share(series, series.base_of(qty, series.value)), amount)
-    return RefundTerms(amount, from_escrow, amount - from_escrow)
+    return RefundTerms(qty, amount, from_escrow, amount - from_escrow)
 
 
 def still_cooling(market: Market, series: Series) -> Callable[[Lot], bool]:
@@ -132,12 +133,14 @@ def refund(market: Market, command: Command) -> None:
     short = terms.from_merchant > cash
     market.refuse_if(short, Refusal.MerchantFundsInsufficient, "qty", terms.from_merchant, cash)
     # From here the command must succeed.
-    refund_units(market, series, account, qty, eligible)
+    refund_units(market, series, account, terms, eligible)
 
 
-def refund_units(market: Market, series: Series, account: Account, qty: int, eligible: Callable[[Lot], bool]) -> None:
-    """Destroy eligible units and pay their issue price back; the platform keeps its fee (R25)."""
-    terms = refund_terms(series, qty)
+def refund_units(
+    market: Market, series: Series, account: Account, terms: RefundTerms, eligible: Callable[[Lot], bool], *, forced: bool = False
+) -> None:
+    """Destroy eligible units and pay their issue price back; the platform keeps its fee (R25, R33)."""
+    qty = terms.qty
     lots_take(market.holding(account.id, series), qty, eligible)
     market.units_move(account.id, series, free=-qty)
     series.units -= qty
@@ -152,6 +155,7 @@ def refund_units(market: Market, series: Series, account: Account, qty: int, eli
         qty=qty,
         amount=terms.amount,
         other_fee=terms.from_merchant,
+        flags=int(forced),
     )
     market.escrow_pay(series, account.id, terms.from_escrow)
     market.escrow_clear(series)

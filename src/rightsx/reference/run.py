@@ -48,6 +48,7 @@ from rightsx.reference.state import (
     RefusedError,
     Timer,
 )
+from rightsx.vocabulary import saturated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,8 +137,8 @@ def refuse(market: Market, command: Command, refusal: RefusedError) -> None:
         code=refusal.code,
         extra=command.kind,
         flags=Command._fields.index(refusal.field) + 1 if refusal.field else 0,
-        amount=refusal.found,
-        fee=refusal.allowed,
+        amount=saturated("price", refusal.found),  # a sum over a batch, or a ref, may be beyond the field
+        fee=saturated("price", refusal.allowed),
     )
 
 
@@ -161,7 +162,7 @@ def fire(market: Market, timer: Timer) -> None:
     elif timer.rank == VOUCHER_LAPSE:
         vouchers.voucher_due(market, subject)  # type: ignore[arg-type]
     elif timer.rank in _SERIES_TIMERS:
-        _SERIES_TIMERS[timer.rank](market, market.series[timer.seq - 1])
+        _SERIES_TIMERS[timer.rank](market, market.series[subject - 1])  # type: ignore[operator]
     elif isinstance(subject, tuple):
         orders.account_silent(market, subject[0])
     else:
@@ -211,7 +212,8 @@ def remember(market: Market, command: Command, payload: dict[str, Any], start: i
     events = market.out[start:]
     named = [event for event in events if event.kind in (EventKind.ACCEPTED, EventKind.AMENDED, EventKind.VOUCHER_LOCKED)]
     order_id = named[0].order_id if named else 0
-    filled = sum(event.qty for event in events if event.kind == EventKind.FILL and event.order_id == order_id)
+    fills = [event for event in events if event.kind == EventKind.FILL]
+    filled = sum(event.qty for event in fills if order_id in (event.order_id, event.other_order_id))
     ends = [event.code for event in events if event.kind == EventKind.CANCELLED and event.order_id == order_id]
     market.references[key] = Reference(
         content=command._replace(time_ns=0),

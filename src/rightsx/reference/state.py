@@ -317,10 +317,14 @@ class Market:
         end = series.terms.expire_ns
         self.refuse_if(self.clock_ns >= end, Refusal.SeriesExpired, "time_ns", self.clock_ns, end - 1)
 
-    def check_living(self, series: Series, account: Account) -> None:
-        """Refuse where default, freeze or expiry has ended what an account may do in a series (R22, R29, R32)."""
+    def check_living(self, series: Series, account: Account, receiver: Account | None = None) -> None:
+        """Refuse where default, freeze or expiry has ended what an account may do in a series (R22, R29, R32).
+
+        Who receives from the account must not be frozen either (R27).
+        """
         self.refuse_if(series.defaulted or account.defaulted, Refusal.MerchantDefaulted)
-        self.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
+        for one in (account, receiver or account):
+            self.refuse_if(one.frozen, Refusal.AccountFrozen, "account", one.id)
         self.check_unexpired(series)
 
     def known_account(self, account: int, field: str = "account") -> Account:

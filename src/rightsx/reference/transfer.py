@@ -8,6 +8,7 @@ from rightsx.protocol import CASH_END, EventKind, Refusal
 from rightsx.reference.holders import check_holder_limit
 from rightsx.reference.lots import lots_cost, lots_take
 from rightsx.reference.orders import check_trading
+from rightsx.reference.state import PLATFORM
 
 if TYPE_CHECKING:
     from rightsx.protocol import Command
@@ -51,7 +52,7 @@ def transfer(market: Market, command: Command) -> None:
     giver = market.known_account(command.account)
     donee = market.known_account(command.other_account, "other_account")
     series = market.known_series(command.series)
-    check_trading(market, series, donee if donee.frozen and not giver.frozen and not giver.defaulted else giver)
+    check_trading(market, series, giver, donee)
     market.refuse_if(not series.terms.gifts, Refusal.ResaleForbidden, "series", series.id)
     market.refuse_if(giver is donee, Refusal.SelfTransfer, "other_account", donee.id)
     check_holder_limit(market, series, donee, qty)
@@ -60,7 +61,7 @@ def transfer(market: Market, command: Command) -> None:
     market.refuse_if(fee > giver.cash_free, Refusal.InsufficientCash, "qty", fee, giver.cash_free)
     market.refuse_if(not market.has_room([(donee.id, series)]), Refusal.CapacityExceeded)
     # From here the command must succeed.
-    market.pay(giver.id, 0, fee)
+    market.pay(giver.id, PLATFORM, fee)
     lots = lots_take(market.holding(giver.id, series), qty)
     market.units_move(giver.id, series, free=-qty)
     market.units_receive(donee.id, series, qty, lots_cost(lots))

@@ -14,7 +14,7 @@ from rightsx.reference.auction import auction_table
 from rightsx.reference.audit import check, state_hash
 from rightsx.reference.lots import lots_cost
 from rightsx.reference.run import run
-from rightsx.reference.state import Market, Series
+from rightsx.reference.state import PLATFORM, Market, Series
 from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, ProductView, SeriesView, VoucherView
 from rightsx.vocabulary import unpack
 
@@ -78,7 +78,7 @@ class ReferenceExchange:
     @property
     def platform_cash(self) -> int:
         """What the platform has earned, in minor units."""
-        return self._market.accounts[0].cash_free
+        return self._market.accounts[PLATFORM].cash_free
 
     # ── queries ──────────────────────────────────────────────────────────────────────────────────
 

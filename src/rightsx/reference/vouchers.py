@@ -129,7 +129,6 @@ def admit_upload(market: Market, command: Command) -> tuple[Series, Voucher]:
     assert series is not None
     market.check_unexpired(series)
     assert voucher is not None
-    market.checked = Refusal.VoucherBeyondExpiry  # From here in R28's order; the numbers agree with it.
     named = 0 < terminal <= 64 and voucher.terminals >> (terminal - 1) & 1  # noqa: PLR2004 - bits of the record
     market.refuse_if(not named, Refusal.TerminalNotAllowed, "display", terminal)
     in_time = voucher.lock_ns <= redeemed_ns < voucher.redeem_end_ns
