@@ -58,7 +58,11 @@ def test_a_refused_creation_is_no_id(stage):
     refused = stage.list(policy=None)
     assert refused == 0
     assert refused.refused.code == Refusal.PolicyMissing
-    assert repr(refused) == "<refused PolicyMissing>"
+    assert repr(refused) == "<refused PolicyMissing: policy was 0>"
+    assert str(stage.list(authorised=2**40).refused) == "BadQuantity: authorised was 1,099,511,627,776; 2,147,483,647 is allowed"
+    assert str(stage.list(taker_bps=10_001).refused) == "BadTerms: taker_bps was 10,001"
+    assert str(stage.list(stores=[1, 1]).refused) == "BadTerms: stores was 2"
+    assert str(stage.market.import_members(series=1, rows=[(1, -5)]).refused) == "BadAmount: rows was -5; 0 is allowed"
     assert repr(stage.coffee) == "1"
     assert stage.market.subscribe(series=refused, account=stage.ann, qty=1).refused.code == Refusal.UnknownSeries
 

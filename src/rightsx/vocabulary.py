@@ -23,6 +23,7 @@ from rightsx.protocol import (
     AT_ENGINE_CLOCK,
     COMMAND,
     EVENT,
+    FIRST_COLD_KIND,
     INT64_MAX,
     INT64_MIN,
     MAX_NAME_BYTES,
@@ -34,6 +35,7 @@ from rightsx.protocol import (
     Refusal,
     Side,
     Term,
+    Terms,
     TimeInForce,
     code_name,
 )
@@ -492,7 +494,7 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
         {
             "code": "Refusal",
             "extra": "CommandKind",
-            "flags": "COMMAND field that was wrong, as its place from 1; 0 for none",
+            "flags": "what was wrong: COMMAND field, from 1; payload key, from 32; term of a listing, from 64; 0 for none",
             "amount": "what was found",
             "fee": "what is allowed",
             "account": "who asked",
@@ -570,11 +572,35 @@ RANGES: Final = frozenset(Refusal) - {
 }
 
 
+# The `flags` of a REFUSED event: a COMMAND field from 1, a payload's key from 32, a listing's term from 64.
+FIRST_PAYLOAD_FIELD: Final = 32
+FIRST_TERM_FIELD: Final = 64
+
+
+def field_number(kind: int, field: str) -> int:
+    """Give the number of the field that a refusal complains about; 0 for none."""
+    if not field:
+        return 0
+    if kind == CommandKind.LIST_SERIES and field in Terms._fields:
+        return FIRST_TERM_FIELD + Terms._fields.index(field)
+    if kind >= FIRST_COLD_KIND and field in PAYLOADS[CommandKind(kind)]:
+        return FIRST_PAYLOAD_FIELD + list(PAYLOADS[CommandKind(kind)]).index(field)
+    return Command._fields.index(field) + 1
+
+
 def refused_field(event: Event) -> str:
     """Name the argument that a REFUSED event complains about, "" for none."""
-    if not 0 < event.flags <= len(Command._fields):
+    names: tuple[str, ...] = Command._fields
+    place = event.flags - 1
+    if event.flags >= FIRST_TERM_FIELD:
+        names, place = Terms._fields, event.flags - FIRST_TERM_FIELD
+    elif event.flags >= FIRST_PAYLOAD_FIELD:
+        names, place = tuple(PAYLOADS.get(event.extra, ())), event.flags - FIRST_PAYLOAD_FIELD  # type: ignore[call-overload]
+    if not 0 <= place < len(names):
         return ""
-    field = Command._fields[event.flags - 1]
+    field = names[place]
+    if names is not Command._fields:
+        return field
     for argument in COMMANDS.get(event.extra, ()):  # type: ignore[call-overload]
         if argument.field == field:
             return str(argument.name)

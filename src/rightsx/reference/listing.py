@@ -64,7 +64,7 @@ def register_store(market: Market, command: Command, payload: dict[str, Any]) ->
     settles_to = payload["settles_to"] or command.account
     market.check_reference(command, payload["ref"])
     unknown = market.find_account(settles_to) is None
-    market.refuse_if(unknown, Refusal.UnknownAccount, "other_account", settles_to)
+    market.refuse_if(unknown, Refusal.UnknownAccount, "settles_to", settles_to, len(market.accounts) - 1)
     merchant = known_merchant(market, command.account)
     check_merchant_acts(market, merchant)
     market.refuse_if(len(market.stores) >= _MAX_STORES, Refusal.CapacityExceeded)
@@ -163,10 +163,10 @@ def admit_listing(market: Market, command: Command, payload: dict[str, Any]) -> 
     market.check_reference(command, payload["ref"])
     merchant = known_merchant(market, command.account)
     foreign = [store for store in payload["stores"] if not is_own_store(market, merchant.id, store)]
-    market.refuse_if(terms.policy not in Policy._value2member_map_, Refusal.PolicyMissing, "", terms.policy)
+    market.refuse_if(terms.policy not in Policy._value2member_map_, Refusal.PolicyMissing, "policy", terms.policy)
     check_schedule(market, terms, payload["steps"])
     check_merchant_acts(market, merchant)
-    market.refuse_if(foreign, Refusal.StoreNotInProduct, "other_account", foreign[0] if foreign else 0)
+    market.refuse_if(foreign, Refusal.StoreNotInProduct, "stores", foreign[0] if foreign else 0)
     full = len(market.series) >= market.venue.limits.series
     market.refuse_if(full, Refusal.CapacityExceeded, "series", len(market.series) + 1, market.venue.limits.series)
     return terms
@@ -181,20 +181,19 @@ def check_listing_numbers(market: Market, terms: Terms) -> None:
     """Refuse quantities and prices outside R1's ranges."""
     for name, low in (("authorised", 1), ("lot", 1), ("min_qty", 0), ("max_qty", 0)):
         value = getattr(terms, name)
-        market.refuse_if(not low <= value < QTY_END, Refusal.BadQuantity, "qty", value, low)
+        market.refuse_if(not low <= value < QTY_END, Refusal.BadQuantity, name, value, low if value < low else QTY_END - 1)
     least = 0 if terms.trial else 1  # R46: only a trial is given for nothing
     for name, low in (("par", 1), ("issue_price", least), ("residual", 0), ("reference_price", 0), ("tick", 1)):
         value = getattr(terms, name)
-        market.refuse_if(not low <= value < PRICE_END, Refusal.BadPrice, "price", value, low)
+        market.refuse_if(not low <= value < PRICE_END, Refusal.BadPrice, name, value, low if value < low else PRICE_END - 1)
 
 
 def check_listing_times(market: Market, terms: Terms) -> None:
     """Refuse deadlines that have passed and spans that are negative."""
     now = market.clock_ns
-    for value in (terms.expire_ns, terms.last_trade_ns):
-        market.refuse_if(not now < value < TIME_END, Refusal.BadTime, "deadline_ns", value, now + 1)
-    for value in (terms.cooling_off_ns, terms.hold_ns, terms.open_ns):
-        market.refuse_if(not 0 <= value < TIME_END, Refusal.BadTime, "deadline_ns", value, 0)
+    for name, low in (("expire_ns", now + 1), ("last_trade_ns", now + 1), ("cooling_off_ns", 0), ("hold_ns", 0), ("open_ns", 0)):
+        value = getattr(terms, name)
+        market.refuse_if(not low <= value < TIME_END, Refusal.BadTime, name, value, low if value < low else TIME_END - 1)
 
 
 def check_listing_terms(market: Market, terms: Terms, payload: dict[str, Any]) -> None:
@@ -204,23 +203,25 @@ def check_listing_terms(market: Market, terms: Terms, payload: dict[str, Any]) -
     sizes_wrong = terms.max_qty != 0 and terms.max_qty < max(terms.min_qty, terms.lot)
     caps = payload["channel_caps"]
     caps_wrong = any(not 0 < channel <= len(market.channels) or not 0 <= cap < QTY_END for channel, cap in caps.items())
-    for wrong in (
-        any(not 0 <= getattr(terms, name) <= BPS for name in _RATES),
-        not 1 <= terms.cap_bps <= BPS,
-        any(getattr(terms, name) not in (0, 1) for name in _SWITCHES),
-        terms.par * terms.authorised >= FACE_END,
-        len(payload["steps"]) > MAX_STEPS,
-        terms.last_trade_ns > terms.expire_ns,
-        open_wrong,
-        terms.auction_bps > max(terms.maker_bps, terms.taker_bps),
-        terms.band_bps and not terms.reference_price,
-        trial_wrong,
-        sizes_wrong,
-        caps_wrong,
-        len(set(payload["stores"])) != len(payload["stores"]),
-        terms.policy == Policy.FORFEIT and terms.residual,
+    for name in (*_RATES, *_SWITCHES):
+        value, end = getattr(terms, name), 1 if name in _SWITCHES else BPS
+        market.refuse_if(not 0 <= value <= end, Refusal.BadTerms, name, value, end)
+    for name, wrong in (
+        ("cap_bps", not 1 <= terms.cap_bps <= BPS),
+        ("authorised", terms.par * terms.authorised >= FACE_END),
+        ("steps", len(payload["steps"]) > MAX_STEPS),
+        ("last_trade_ns", terms.last_trade_ns > terms.expire_ns),
+        ("open_ns", open_wrong),
+        ("auction_bps", terms.auction_bps > max(terms.maker_bps, terms.taker_bps)),
+        ("reference_price", bool(terms.band_bps) and not terms.reference_price),
+        ("trial", trial_wrong),
+        ("max_qty", sizes_wrong),
+        ("channel_caps", caps_wrong),
+        ("stores", len(set(payload["stores"])) != len(payload["stores"])),
+        ("residual", terms.policy == Policy.FORFEIT and bool(terms.residual)),
     ):
-        market.refuse_if(wrong, Refusal.BadTerms)
+        found = getattr(terms, name) if name in Terms._fields else len(payload[name])
+        market.refuse_if(wrong, Refusal.BadTerms, name, found)
 
 
 def check_schedule(market: Market, terms: Terms, steps: list[list[int]]) -> None:
@@ -228,10 +229,10 @@ def check_schedule(market: Market, terms: Terms, steps: list[list[int]]) -> None
     last_ns, last_value = -1, terms.par
     for ns, value in steps:
         monotone = last_ns < ns < terms.expire_ns and 0 <= value <= last_value
-        market.refuse_if(not monotone, Refusal.ScheduleNotMonotone, "price", value, last_value)
+        market.refuse_if(not monotone, Refusal.ScheduleNotMonotone, "steps", value, last_value)
         last_ns, last_value = ns, value
     below = terms.policy == Policy.PRINCIPAL and last_value < terms.residual
-    market.refuse_if(below, Refusal.ScheduleBelowPrincipal, "price", last_value, terms.residual)
+    market.refuse_if(below, Refusal.ScheduleBelowPrincipal, "steps", last_value, terms.residual)
 
 
 def arm_life(market: Market, series: Series) -> None:

@@ -37,14 +37,14 @@ def sale_split(series: Series, gross: int, fee_total: int, escrow_total: int, g:
     return Split(fee, min(escrow, g - fee))
 
 
-def check_sale(market: Market, series: Series, qty: int, channel: int) -> None:
+def check_sale(market: Market, series: Series, qty: int, channel: int, field: str = "qty") -> None:
     """Refuse more units than are authorised, or than the channel may sell (R5, R45)."""
     left = series.terms.authorised - series.sold
-    market.refuse_if(qty > left, Refusal.AuthorisedExceeded, "qty", qty, left)
+    market.refuse_if(qty > left, Refusal.AuthorisedExceeded, field, qty, left)
     cap = series.channel_caps.get(channel)
     if cap is not None:
         left = cap - series.channel_sold[channel]
-        market.refuse_if(qty > left, Refusal.ChannelCapExceeded, "qty", qty, left)
+        market.refuse_if(qty > left, Refusal.ChannelCapExceeded, field, qty, left)
 
 
 def mint(market: Market, series: Series, account: int, qty: int, split: Split, channel: int, *, cost: int, primary: bool) -> None:
@@ -184,8 +184,8 @@ def admit_import(market: Market, command: Command, payload: dict[str, Any]) -> t
     """Make every check of an import; gives the series and the worked-out rows."""
     given: list[list[int]] = payload["rows"]
     negative = [balance for _, balance in given if balance < 0]
-    market.refuse_if(negative, Refusal.BadAmount, "qty", negative[0] if negative else 0, 0)
-    market.refuse_if(not 0 < len(given) <= MAX_IMPORT_ROWS, Refusal.BadTerms, "qty", len(given), MAX_IMPORT_ROWS)
+    market.refuse_if(negative, Refusal.BadAmount, "rows", negative[0] if negative else 0, 0)
+    market.refuse_if(not 0 < len(given) <= MAX_IMPORT_ROWS, Refusal.BadTerms, "rows", len(given), MAX_IMPORT_ROWS)
     market.check_reference(command, payload["ref"])
     merchant = market.known_account(command.account)
     series = market.known_series(command.series)
@@ -196,9 +196,9 @@ def admit_import(market: Market, command: Command, payload: dict[str, Any]) -> t
     market.refuse_if(series.value == 0, Refusal.NoRedeemableValue, "series", series.id)
     rows = import_rows(series, given)
     units = sum(row.units for row in rows)
-    check_sale(market, series, units, Channel.IMPORT)
+    check_sale(market, series, units, Channel.IMPORT, "rows")
     due, cash = sum(row.split.escrow for row in rows), merchant.cash_free
-    market.refuse_if(due > cash, Refusal.MerchantFundsInsufficient, "qty", due, cash)
+    market.refuse_if(due > cash, Refusal.MerchantFundsInsufficient, "rows", due, cash)
     keys = [(series.merchant, member) for member in members]
     check_account_room(market, sum(key not in market.members for key in keys))
     # A fresh account has no id yet; a negative number stands for it, so that its holding counts as new.

@@ -48,7 +48,7 @@ from rightsx.reference.state import (
     RefusedError,
     Timer,
 )
-from rightsx.vocabulary import saturated
+from rightsx.vocabulary import field_number, saturated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,7 @@ def refuse(market: Market, command: Command, refusal: RefusedError) -> None:
         account=command.account,
         code=refusal.code,
         extra=command.kind,
-        flags=Command._fields.index(refusal.field) + 1 if refusal.field else 0,
+        flags=field_number(command.kind, refusal.field),
         amount=saturated("price", refusal.found),  # a sum over a batch, or a ref, may be beyond the field
         fee=saturated("price", refusal.allowed),
     )

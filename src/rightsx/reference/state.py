@@ -59,7 +59,7 @@ class RefusedError(Exception):
     """Leaves the checks of one command; `run` turns it into a REFUSED event."""
 
     def __init__(self, code: Refusal, field: str = "", found: int = 0, allowed: int = 0) -> None:
-        """Keep the code, the COMMAND field that is wrong, what was found and what is allowed."""
+        """Keep the code, what is wrong (COMMAND field, payload key or term), what was found and what is allowed."""
         super().__init__(code.name)
         self.code, self.field, self.found, self.allowed = code, field, found, allowed
 
@@ -265,7 +265,7 @@ class Market:
     def refuse_if(self, wrong: object, code: Refusal, field: str = "", found: int = 0, allowed: int = 0) -> None:
         """Refuse the running command if `wrong`; checks come in the order of their numbers.
 
-        `field` is the COMMAND field at fault; `found` and `allowed` are the offending values (R35).
+        `field` is the COMMAND field, payload key or term at fault; `found` and `allowed` are the offending values (R35).
         """
         assert code >= self.checked, f"{code.name} is checked after {Refusal(self.checked).name}"
         self.checked = code
