@@ -47,6 +47,24 @@ def test_a_refusal_is_false_and_says_what_was_found_and_what_is_allowed(stage):
     assert (result.order_id, result.fills, result.leaves_qty) == (0, (), 0)
 
 
+def test_results_show_themselves_in_a_line(stage):
+    market = stage.market
+    assert repr(market.subscribe(series=stage.coffee, account=stage.bob, qty=2)) == "SaleResult(paid=160, fee=0, escrow=0)"
+    assert repr(market.deposit(account=stage.bob, amount=5)) == "Result()"
+    refused = market.redeem(series=stage.coffee, account=stage.bob, qty=3)
+    assert repr(refused) == "<RedeemResult refused InsufficientUnits: qty was 3; 2 is allowed>"
+
+
+def test_a_ladder_in_a_notebook_has_bars_of_its_quantities(stage):
+    market = stage.market
+    market.place(series=stage.coffee, account=stage.ann, side="sell", price=90, qty=20)
+    market.place(series=stage.coffee, account=stage.ann, side="sell", price=95, qty=10)
+    page = market.depth(stage.coffee)._repr_html_()
+    assert "100%" in page
+    assert "50%" in page
+    assert market.depth(stage.list())._repr_html_().count("<tr>") == 1
+
+
 def test_a_refusal_can_be_an_exception_instead():
     market = Exchange(raise_on_refusal=True)
     with pytest.raises(RefusedError, match="UnknownAccount: account was 9; 0 is allowed") as caught:

@@ -12,7 +12,7 @@ an order of account 0 belongs to nobody.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from rightsx.border import SIDES, TIMES_IN_FORCE, word
@@ -65,7 +65,7 @@ class BookResult:
     leaves_qty: int
     cancelled: str | None
     refused: str | None
-    reports: tuple[Report, ...]
+    reports: tuple[Report, ...] = field(repr=False)
 
     @property
     def filled_qty(self) -> int:

@@ -10,7 +10,7 @@ refused, so that a refused listing can never be mistaken for one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rightsx.protocol import Event, EventKind, Refusal, code_name
@@ -60,7 +60,7 @@ def refused_of(events: Sequence[Event]) -> Refused | None:
     return Refused(Refusal(last.code), refused_field(last), last.amount, last.fee)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """The answer to one command. `events` are all it caused, timers that fell due before it included."""
 
@@ -70,6 +70,14 @@ class Result:
     def __bool__(self) -> bool:
         """Whether the market accepted."""
         return self.refused is None
+
+    def __repr__(self) -> str:
+        """Show the answer in a line: its numbers, or why not; the events are left out."""
+        name = type(self).__name__
+        if self.refused is not None:
+            return f"<{name} refused {self.refused}>"
+        told = [f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.name not in ("events", "refused")]
+        return f"{name}({', '.join(told)})"
 
     @property
     def command_seq(self) -> int:
@@ -82,7 +90,7 @@ class Result:
         return self.events[-1].kind == EventKind.DUPLICATE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class OrderResult(Result):
     """The answer to a place or an amend.
 
@@ -97,7 +105,7 @@ class OrderResult(Result):
     cancelled: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SaleResult(Result):
     """The answer to a subscription: what was paid in all, and where it went."""
 
@@ -106,7 +114,7 @@ class SaleResult(Result):
     escrow: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RedeemResult(Result):
     """The answer to a redemption: units taken, goods received, and for a bill what is due in cash."""
 
@@ -115,7 +123,7 @@ class RedeemResult(Result):
     cash_due: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RefundResult(Result):
     """The answer to a refund: the amount paid back, and the part of it that the merchant paid."""
 
@@ -123,7 +131,7 @@ class RefundResult(Result):
     from_merchant: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class VoucherResult(Result):
     """The answer to a voucher lock: its id, its value a unit, and the worst-case double-spend."""
 
@@ -143,7 +151,7 @@ class ImportRow(NamedTuple):
     dust: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ImportResult(Result):
     """The answer to an import: one row a member, in the order given; none if refused."""
 

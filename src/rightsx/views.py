@@ -43,11 +43,16 @@ def word(value: object) -> str:
     return letters if len(letters) <= MOST_LETTERS else letters[: MOST_LETTERS - 1] + "…"
 
 
+def numeric_columns(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
+    """Say which columns hold numbers alone, so that they stand to the right."""
+    return [bool(rows) and all(isinstance(row[k], int) or row[k] in (None, "") for row in rows) for k in range(len(head))]
+
+
 def text_table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> str:
     """Lay out a table in plain text: numbers to the right, words to the left. O(cells)."""
     body = [list(row) for row in rows]
     cells = [[number(value) for value in row] for row in body]
-    right = [bool(body) and all(isinstance(row[k], int) or row[k] in (None, "") for row in body) for k in range(len(head))]
+    right = numeric_columns(head, body)
     widths = [max([len(head[k])] + [len(row[k]) for row in cells]) for k in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
@@ -60,15 +65,17 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> str:
     """Lay out the same table for a notebook. O(cells)."""
+    body = [list(row) for row in rows]
+    aligned = ["right" if right else "left" for right in numeric_columns(head, body)]
 
-    def cell(value: object, tag: str) -> str:
-        align = "right" if isinstance(value, int) or value is None else "left"
-        return f'<{tag} style="text-align:{align}">{html.escape(number(value))}</{tag}>'
+    def line(tag: str, row: Sequence[object]) -> str:
+        cells = (
+            f'<{tag} style="text-align:{a}">{html.escape(number(value))}</{tag}>' for a, value in zip(aligned, row, strict=True)
+        )
+        return "<tr>" + "".join(cells) + "</tr>"
 
     lines = [f"<caption>{html.escape(title)}</caption>"] if title else []
-    lines.append("<tr>" + "".join(cell(word, "th") for word in head) + "</tr>")
-    lines += ["<tr>" + "".join(cell(value, "td") for value in row) + "</tr>" for row in rows]
-    return "<table>" + "".join(lines) + "</table>"
+    return "<table>" + "".join([*lines, line("th", head), *(line("td", row) for row in body)]) + "</table>"
 
 
 class _Shown:
@@ -122,6 +129,25 @@ class Ladder(_Shown):
         rows: list[Sequence[object]] = [("", level.price, level.qty, level.orders) for level in reversed(self.asks)]
         rows += [(level.qty, level.price, "", level.orders) for level in self.bids]
         return ("bid", "price", "ask", "orders"), rows, self.title or "depth"
+
+    def _repr_html_(self) -> str:
+        head, _, title = self._table()
+        most = max((level.qty for level in [*self.bids, *self.asks]), default=1)
+
+        def bar(qty: int | None, colour: str, align: str, grows: str) -> str:
+            if qty is None:
+                return "<td></td>"
+            share = 100 * qty // most
+            back = f"background:linear-gradient(to {grows},{colour} {share}%,transparent {share}%)"
+            return f'<td style="text-align:{align};min-width:7em;{back}">{number(qty)}</td>'
+
+        levels = [(None, one, one.qty) for one in reversed(self.asks)] + [(one.qty, one, None) for one in self.bids]
+        lines = [f"<caption>{html.escape(title)}</caption>", "<tr>" + "".join(f"<th>{word}</th>" for word in head) + "</tr>"]
+        for bid, one, ask in levels:
+            price = f'<td style="text-align:center"><b>{number(one.price)}</b></td>'
+            cells = bar(bid, "#9ccfb480", "right", "left") + price + bar(ask, "#f0b9a480", "left", "right")
+            lines.append(f'<tr>{cells}<td style="text-align:right">{number(one.orders)}</td></tr>')
+        return "<table>" + "".join(lines) + "</table>"
 
 
 class AuctionRow(NamedTuple):
@@ -290,7 +316,7 @@ class ProductTable(_Shown):
     rows: list[tuple[int, str, str, int, int | None, int | None, int | None, int | None, int]]
 
     def _table(self) -> tuple[Sequence[str], list[Sequence[object]], str]:
-        head = ("series", "expiry", "phase", "value", "bid", "ask", "ask −bps", "last", "units")
+        head = ("series", "expiry", "phase", "value", "bid", "ask", "discount bps", "last", "units")
         return head, list(self.rows), self.title
 
 
