@@ -49,7 +49,8 @@ STATE = """## The canonical state
    issued, redeemed, decayed, decayed before sale, expired, refunded, bought back, defaulted] [channel, units, gross] [bids, asks in
    the order in which they would trade] [stops by acceptance] [holdings by account] [vouchers by id]
 9. claims: account, series, amount · 10. references: account, ref, the command (time 0), command_seq, order id, filled, code
-11. timers in firing order: due ns, class, sequence, subject
+11. timers in firing order: due ns, class, sequence, kind (1 decay, 2 voucher, 3 order, 4 silence of an account, 5 uncross, 6 last trade,
+   7 expiry, 8 forgetting), subject, ref
 
 An order: id, account, side, limit, open, shown, display, filled, flags, time in force, deadline, stop price, budget, accept_seq,
 timer_seq, Σ notional × bps, fee charged, royalty base, royalty charged, cash locked, [lots]; a number of 2^63 or more is written as

@@ -17,7 +17,7 @@ import msgpack
 from rightsx.errors import AuditError
 from rightsx.protocol import BPS, CASH_END, Side, TimeInForce
 from rightsx.reference.orders import ceil_bps, lock_due
-from rightsx.reference.state import DECAY, EXPIRY, FORGET, LAST_TRADE, ORDER_DUE, UNCROSS, VOUCHER_LAPSE, Timer
+from rightsx.reference.state import TimerKind, series_timer
 from rightsx.reference.value import sweep_price
 
 if TYPE_CHECKING:
@@ -121,35 +121,37 @@ def check_book(market: Market, series: Series) -> None:
 
 def check_timers(market: Market) -> None:
     """Verify that exactly what can fall due is armed (R2)."""
-    armed = {(timer.rank, timer.seq) for timer in market.timers}
-    due = {(FORGET, timer.seq) for timer in market.timers if timer.rank == FORGET and timer.subject in market.references}
-    require(len(due) == len(market.references), "a reference is never forgotten")
+    armed = {(timer.kind, timer.seq) for timer in market.timers}
+    forgets = [timer for timer in market.timers if timer.kind == TimerKind.FORGET]
+    known = {(timer.subject, timer.ref) for timer in forgets} == set(market.references)
+    require(known and len(forgets) == len(market.references), "a reference is forgotten twice or never")
+    due = {(TimerKind.FORGET, timer.seq) for timer in forgets}
     for order in market.orders.values():
         if order.time_in_force == TimeInForce.GTD:
-            due.add((ORDER_DUE, order.timer_seq))
-    due |= {(ORDER_DUE, account.cancel_after.seq) for account in market.accounts if account.cancel_after}
+            due.add((TimerKind.ORDER_DUE, order.timer_seq))
+    due |= {(TimerKind.ACCOUNT_SILENT, one.cancel_after.seq) for one in market.accounts if one.cancel_after}
     for series in market.series:
         waiting = [voucher for voucher in series.vouchers.values() if not voucher.redeemed and not voucher.lapsed]
-        due |= {(VOUCHER_LAPSE, voucher.timer_seq) for voucher in waiting}
-        due |= {(rank, series.id) for rank in life_ranks(market, series)}
+        due |= {(TimerKind.VOUCHER_LAPSE, voucher.timer_seq) for voucher in waiting}
+        due |= {(kind, series.id) for kind in life_ahead(market, series)}
     require(armed == due, "timers are not those that can fall due (R2)", sorted(armed ^ due))
 
 
-def life_ranks(market: Market, series: Series) -> set[int]:
-    """List the classes of the timers that a series should have armed now."""
-    terms = series.terms
-    if series.expired or (series.defaulted and Timer(terms.expire_ns, EXPIRY, series.id, series.id) not in market.timers):
+def life_ahead(market: Market, series: Series) -> set[TimerKind]:
+    """List what should still fall due in a series' life."""
+    expiry = series_timer(series.terms.expire_ns, TimerKind.EXPIRY, series.id)
+    if series.expired or (series.defaulted and expiry not in market.timers):
         return set()
-    ranks = {EXPIRY}
+    ahead = {TimerKind.EXPIRY}
     if series.defaulted:
-        return ranks
+        return ahead
     if not series.closed:
-        ranks.add(LAST_TRADE)
+        ahead.add(TimerKind.LAST_TRADE)
     if series.in_auction and not series.uncross_waits:
-        ranks.add(UNCROSS)
+        ahead.add(TimerKind.UNCROSS)
     if series.step_index < len(series.steps):
-        ranks.add(DECAY)
-    return ranks
+        ahead.add(TimerKind.DECAY)
+    return ahead
 
 
 # ── the canonical state ──────────────────────────────────────────────────────────────────────────
@@ -187,7 +189,7 @@ def canonical(market: Market) -> list[Any]:
         [_series_rows(series) for series in market.series],
         sorted((*key, claim) for key, claim in market.claims.items()),
         sorted((*key, *map(int, one.content), *map(int, one[1:])) for key, one in market.references.items()),
-        [list(timer) for timer in market.timers],
+        [list(map(int, timer)) for timer in market.timers],
     ]
 
 

@@ -9,7 +9,7 @@ from rightsx.reference.listing import known_merchant
 from rightsx.reference.lots import lots_eligible
 from rightsx.reference.orders import orders_cancel
 from rightsx.reference.redemption import refund_terms, refund_units
-from rightsx.reference.state import DECAY, LAST_TRADE, UNCROSS, Account, Market, Series, Timer
+from rightsx.reference.state import Account, Market, Series, TimerKind, series_timer
 from rightsx.reference.value import pay_out
 from rightsx.reference.vouchers import lapse
 
@@ -64,9 +64,9 @@ def disarm_life(market: Market, series: Series) -> None:
     """Take out the timers that have nothing left to do; expiry stays, to forget the vouchers."""
     terms = series.terms
     if series.step_index < len(series.steps):
-        market.disarm(Timer(series.steps[series.step_index][0], DECAY, series.id, series.id))
-    market.disarm(Timer(terms.open_ns, UNCROSS, series.id, series.id))
-    market.disarm(Timer(terms.last_trade_ns, LAST_TRADE, series.id, series.id))
+        market.disarm(series_timer(series.steps[series.step_index][0], TimerKind.DECAY, series.id))
+    market.disarm(series_timer(terms.open_ns, TimerKind.UNCROSS, series.id))
+    market.disarm(series_timer(terms.last_trade_ns, TimerKind.LAST_TRADE, series.id))
 
 
 # ── freezing an account ──────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ from rightsx.protocol import (
     Terms,
 )
 from rightsx.reference.holders import account_add, check_account_room
-from rightsx.reference.state import DECAY, EXPIRY, LAST_TRADE, UNCROSS, Account, Market, Product, Series, Store
+from rightsx.reference.state import Account, Market, Product, Series, Store, TimerKind
 
 if TYPE_CHECKING:
     from rightsx.protocol import Command
@@ -239,15 +239,15 @@ def arm_life(market: Market, series: Series) -> None:
     """Arm everything that will befall a series, created at its listing (R2)."""
     arm_next_step(market, series)
     if series.terms.open_ns:
-        market.arm(series.terms.open_ns, UNCROSS, series.id, series.id)
-    market.arm(series.terms.last_trade_ns, LAST_TRADE, series.id, series.id)
-    market.arm(series.terms.expire_ns, EXPIRY, series.id, series.id)
+        market.arm_series(series.terms.open_ns, TimerKind.UNCROSS, series.id)
+    market.arm_series(series.terms.last_trade_ns, TimerKind.LAST_TRADE, series.id)
+    market.arm_series(series.terms.expire_ns, TimerKind.EXPIRY, series.id)
 
 
 def arm_next_step(market: Market, series: Series) -> None:
     """Arm the next decay step, if there is one."""
     if series.step_index < len(series.steps):
-        market.arm(series.steps[series.step_index][0], DECAY, series.id, series.id)
+        market.arm_series(series.steps[series.step_index][0], TimerKind.DECAY, series.id)
 
 
 def emit_listing(market: Market, series: Series) -> None:

@@ -22,6 +22,7 @@ from rightsx.protocol import (
     CALLER_ID_FIRST,
     ICEBERG_PARTS_MAX,
     PRICE_END,
+    QTY_END,
     TIME_END,
     AmendFlag,
     CancelReason,
@@ -35,7 +36,7 @@ from rightsx.protocol import (
 from rightsx.reference.book import OWN_ORDER_MODES, Order
 from rightsx.reference.holders import check_holder_limit
 from rightsx.reference.lots import lots_eligible, lots_return, lots_split, lots_take
-from rightsx.reference.state import NOBODY, ORDER_DUE, PLATFORM, Account, Market, Series, Timer, escrow_share
+from rightsx.reference.state import NOBODY, PLATFORM, Account, Market, Series, TimerKind, escrow_share, timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,7 +212,7 @@ def place(market: Market, command: Command) -> None:
     # From here the command must succeed.
     order.id = market.take_order_id(order.id)
     if order.time_in_force == TimeInForce.GTD:
-        order.timer_seq = market.arm(order.deadline_ns, ORDER_DUE, order.id).seq
+        order.timer_seq = market.arm(order.deadline_ns, TimerKind.ORDER_DUE, order.id).seq
     market.accounts[order.account].orders[order.id] = market.orders[order.id] = order
     order_lock(market, series, order)
     market.emit(
@@ -582,7 +583,7 @@ def order_finish(market: Market, order: Order) -> None:
     del market.orders[order.id]
     del market.accounts[order.account].orders[order.id]
     if order.deadline_ns:
-        market.disarm(Timer(order.deadline_ns, ORDER_DUE, order.timer_seq, order.id))
+        market.disarm(timer(order.deadline_ns, TimerKind.ORDER_DUE, order.timer_seq, order.id))
 
 
 def orders_cancel(market: Market, orders: list[Order], reason: CancelReason) -> None:
@@ -621,23 +622,12 @@ def amend(market: Market, command: Command) -> None:
 
 def admit_amend(market: Market, command: Command) -> tuple[Series, Order, int, int]:
     """Make every check of an amend; gives the series, the order, its new price and open quantity."""
-    live = market.orders.get(command.order_id)
-    series = market.series[live.series - 1] if live else None
-    named_price, named_qty = command.flags & AmendFlag.PRICE, command.flags & AmendFlag.QTY
-    if named_qty:
-        check_sizes(market, series, command.qty)
-        too_fine = bool(live and live.display) and command.qty > ICEBERG_PARTS_MAX * live.display  # type: ignore[union-attr]
-        market.refuse_if(too_fine, Refusal.BadQuantity, "qty", command.qty)
-    if named_price:
-        check_price(market, series, command.price)
-    plain = bool(live and live.is_plain)
-    market.refuse_if(command.flags not in (1, 2, 3), Refusal.BadTerms, "flags", command.flags, 3)
-    market.refuse_if(named_price and plain, Refusal.BadTerms, "price", command.price)
+    check_amend_numbers(market, command, market.orders.get(command.order_id))
     series, order = admit_owned(market, command)
     check_trading(market, series, market.accounts[order.account])
-    price = command.price if named_price else order.limit
-    qty = command.qty if named_qty else order.open_qty
-    if plain and order.side == Side.BUY and qty > order.open_qty:
+    price = command.price if command.flags & AmendFlag.PRICE else order.limit
+    qty = command.qty if command.flags & AmendFlag.QTY else order.open_qty
+    if order.is_plain and order.side == Side.BUY and qty > order.open_qty:
         price = series.cap  # R41: a plain buy stop that enters anew locks at the cap of now
     if price != order.limit or qty > order.open_qty:
         wanted = amended_copy(order, price, qty)
@@ -645,6 +635,20 @@ def admit_amend(market: Market, command: Command) -> tuple[Series, Order, int, i
         check_funds(market, series, wanted, order)
         check_entry(market, series, wanted)
     return series, order, price, qty
+
+
+def check_amend_numbers(market: Market, command: Command, live: Order | None) -> None:
+    """Refuse numbers that no order, or not this one, may be amended to; it may turn out not to be open."""
+    series = market.series[live.series - 1] if live else None
+    if command.flags & AmendFlag.QTY:
+        check_sizes(market, series, command.qty)
+        most = ICEBERG_PARTS_MAX * live.display if live and live.display else QTY_END
+        market.refuse_if(command.qty > most, Refusal.BadQuantity, "qty", command.qty, most)
+    if command.flags & AmendFlag.PRICE:
+        check_price(market, series, command.price)
+    market.refuse_if(command.flags not in (1, 2, 3), Refusal.BadTerms, "flags", command.flags)
+    prices_plain = command.flags & AmendFlag.PRICE and live is not None and live.is_plain
+    market.refuse_if(prices_plain, Refusal.BadTerms, "price", command.price)
 
 
 def amended_copy(order: Order, price: int, qty: int) -> Order:
@@ -721,7 +725,7 @@ def cancel_after(market: Market, command: Command) -> None:
     # From here the command must succeed.
     if account.cancel_after is not None:
         market.disarm(account.cancel_after)
-    account.cancel_after = market.arm(at_ns, ORDER_DUE, (account.id, 0)) if at_ns else None
+    account.cancel_after = market.arm(at_ns, TimerKind.ACCOUNT_SILENT, account.id) if at_ns else None
     market.emit(EventKind.CANCEL_AFTER_SET, account=account.id, amount=at_ns)
 
 

@@ -36,18 +36,7 @@ from rightsx.reference import (
     value,
     vouchers,
 )
-from rightsx.reference.state import (
-    DECAY,
-    EXPIRY,
-    FORGET,
-    LAST_TRADE,
-    UNCROSS,
-    VOUCHER_LAPSE,
-    Market,
-    Reference,
-    RefusedError,
-    Timer,
-)
+from rightsx.reference.state import Market, Reference, RefusedError, Timer, TimerKind
 from rightsx.vocabulary import field_number, saturated
 
 if TYPE_CHECKING:
@@ -156,24 +145,24 @@ def fire_due(market: Market, until_ns: int) -> None:
 
 def fire(market: Market, timer: Timer) -> None:
     """Let one timer take effect."""
-    subject = timer.subject
-    if timer.rank == FORGET:
-        forget(market, subject)  # type: ignore[arg-type]
-    elif timer.rank == VOUCHER_LAPSE:
-        vouchers.voucher_due(market, subject)  # type: ignore[arg-type]
-    elif timer.rank in _SERIES_TIMERS:
-        _SERIES_TIMERS[timer.rank](market, market.series[subject - 1])  # type: ignore[operator]
-    elif isinstance(subject, tuple):
-        orders.account_silent(market, subject[0])
+    if timer.kind in _SERIES_TIMERS:
+        _SERIES_TIMERS[timer.kind](market, market.series[timer.subject - 1])
+    elif timer.kind == TimerKind.FORGET:
+        forget(market, (timer.subject, timer.ref))
     else:
-        orders.order_expire(market, subject)
+        _OTHER_TIMERS[timer.kind](market, timer.subject)
 
 
-_SERIES_TIMERS: Final[dict[int, Callable[[Market, Any], None]]] = {
-    DECAY: value.decay,
-    UNCROSS: auction.uncross_due,
-    LAST_TRADE: value.last_trade,
-    EXPIRY: value.expire,
+_SERIES_TIMERS: Final[dict[TimerKind, Callable[[Market, Any], None]]] = {
+    TimerKind.DECAY: value.decay,
+    TimerKind.UNCROSS: auction.uncross_due,
+    TimerKind.LAST_TRADE: value.last_trade,
+    TimerKind.EXPIRY: value.expire,
+}
+_OTHER_TIMERS: Final[dict[TimerKind, Callable[[Market, int], None]]] = {
+    TimerKind.VOUCHER_LAPSE: vouchers.voucher_due,
+    TimerKind.ORDER_DUE: orders.order_expire,
+    TimerKind.ACCOUNT_SILENT: orders.account_silent,
 }
 
 
@@ -222,7 +211,8 @@ def remember(market: Market, command: Command, payload: dict[str, Any], start: i
         filled_qty=filled,
         code=ends[0] if ends else 0,
     )
-    market.arm(market.clock_ns + market.venue.reference_days * DAY_NS, FORGET, key)
+    account, ref = key
+    market.arm(market.clock_ns + market.venue.reference_days * DAY_NS, TimerKind.FORGET, account, ref)
 
 
 def forget(market: Market, key: tuple[int, int]) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sortedcontainers import SortedList
@@ -51,8 +52,22 @@ if TYPE_CHECKING:
 PLATFORM: Final = 0  # the platform's cash is that of account 0, which cannot act
 NOBODY: Final = 0
 
-# Timer classes at one and the same ns, in the order in which they run (R2).
-DECAY, VOUCHER_LAPSE, ORDER_DUE, UNCROSS, LAST_TRADE, EXPIRY, FORGET = range(7)
+
+class TimerKind(IntEnum):
+    """What can fall due. Its class decides the order at one and the same ns (R2)."""
+
+    DECAY = 1
+    VOUCHER_LAPSE = 2
+    ORDER_DUE = 3
+    ACCOUNT_SILENT = 4
+    UNCROSS = 5
+    LAST_TRADE = 6
+    EXPIRY = 7
+    FORGET = 8
+
+
+# Good-till-date and cancel-after are of one class: among them the sequence of creation decides (R2).
+CLASS_OF: Final = dict(zip(TimerKind, (0, 1, 2, 2, 3, 4, 5, 6), strict=True))
 
 
 class RefusedError(Exception):
@@ -65,12 +80,27 @@ class RefusedError(Exception):
 
 
 class Timer(NamedTuple):
-    """Something that falls due; `subject` is a series, voucher, order, account or reference key."""
+    """Something that falls due, in the order in which timers run (R2).
+
+    `subject` is the id of a series, voucher, order or account; `ref` is the reference to forget.
+    """
 
     due_ns: int
     rank: int
     seq: int
-    subject: int | tuple[int, int]
+    kind: TimerKind
+    subject: int
+    ref: int = 0
+
+
+def timer(due_ns: int, kind: TimerKind, seq: int, subject: int, ref: int = 0) -> Timer:
+    """Make a timer of its kind's class."""
+    return Timer(due_ns, CLASS_OF[kind], seq, kind, subject, ref)
+
+
+def series_timer(due_ns: int, kind: TimerKind, series: int) -> Timer:
+    """Make a timer of a series; at one ns they run by series id, as if created at the listing (R2)."""
+    return timer(due_ns, kind, series, series)
 
 
 @dataclass(slots=True)
@@ -405,22 +435,24 @@ class Market:
 
     # ── timers ───────────────────────────────────────────────────────────────────────────────────
 
-    def arm(self, due_ns: int, rank: int, subject: int | tuple[int, int], seq: int | None = None) -> Timer:
-        """Arm a timer; without `seq` it is created now (R2)."""
-        if seq is None:
-            self.timer_seq += 1
-            seq = self.timer_seq
-        timer = Timer(due_ns, rank, seq, subject)
-        self.timers.add(timer)
-        return timer
+    def arm(self, due_ns: int, kind: TimerKind, subject: int, ref: int = 0) -> Timer:
+        """Arm a timer that is created now."""
+        self.timer_seq += 1
+        armed = timer(due_ns, kind, self.timer_seq, subject, ref)
+        self.timers.add(armed)
+        return armed
 
-    def disarm(self, timer: Timer) -> None:
+    def arm_series(self, due_ns: int, kind: TimerKind, series: int) -> None:
+        """Arm a timer of a series' life."""
+        self.timers.add(series_timer(due_ns, kind, series))
+
+    def disarm(self, armed: Timer) -> None:
         """Take a timer out; one that has fired already is not there any more."""
-        self.timers.discard(timer)
+        self.timers.discard(armed)
 
     def disarm_voucher(self, voucher: Voucher) -> None:
         """Take a voucher's timer out."""
-        self.disarm(Timer(voucher.lapse_ns, VOUCHER_LAPSE, voucher.timer_seq, voucher.id))
+        self.disarm(timer(voucher.lapse_ns, TimerKind.VOUCHER_LAPSE, voucher.timer_seq, voucher.id))
 
     # ── ids ──────────────────────────────────────────────────────────────────────────────────────
 

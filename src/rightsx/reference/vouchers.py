@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rightsx.protocol import TIME_END, EventKind, Policy, Refusal
 from rightsx.reference.lots import lots_return, lots_take
 from rightsx.reference.redemption import settlement_account
-from rightsx.reference.state import VOUCHER_LAPSE, Market, Series, Voucher, escrow_share
+from rightsx.reference.state import Market, Series, TimerKind, Voucher, escrow_share
 
 if TYPE_CHECKING:
     from rightsx.protocol import Command
@@ -34,7 +34,7 @@ def lock_voucher(market: Market, command: Command) -> None:
     lots = lots_take(market.holding(command.account, series), qty)
     market.units_move(command.account, series, free=-qty, voucher=qty)
     terminals = command.stop_price % _U64
-    timer = market.arm(lapse, VOUCHER_LAPSE, voucher_id)
+    timer_seq = market.arm(lapse, TimerKind.VOUCHER_LAPSE, voucher_id).seq
     series.vouchers[voucher_id] = Voucher(
         id=voucher_id,
         account=command.account,
@@ -43,7 +43,7 @@ def lock_voucher(market: Market, command: Command) -> None:
         lock_ns=now,
         redeem_end_ns=redeem_end,
         lapse_ns=lapse,
-        timer_seq=timer.seq,
+        timer_seq=timer_seq,
         terminals=terminals,
         lots=lots,
     )
