@@ -91,7 +91,7 @@ def word(name: str, value: object, words: dict[str, T], code: Refusal = Refusal.
     if isinstance(value, str) and value.lower() in words:
         return words[value.lower()]
     for member in words.values():
-        if type(value) is type(member) and value == member:
+        if type(value) is type(member) and type(value) is not int and value == member:
             return member
     raise MisuseError(f"{name} was {value!r}; one of {', '.join(words)} is due", code)
 

@@ -581,10 +581,10 @@ class Exchange:
         if deadline is not None and tif == TimeInForce.FOK:
             raise MisuseError("deadline goes with time_in_force='gtd' alone", Refusal.BadTerms)
         flags = word("own_orders", own_orders, OWN_ORDERS)
-        flags |= OrderFlag.MARKET if price is None else OrderFlag(0)
-        flags |= OrderFlag.POST_ONLY if _switch("post_only", post_only) else OrderFlag(0)
-        flags |= OrderFlag.BUYBACK if _switch("buyback", buyback) else OrderFlag(0)
-        flags |= word("trigger", trigger, TRIGGERS) if trigger is not None else OrderFlag(0)
+        flags |= OrderFlag.MARKET if price is None else 0
+        flags |= OrderFlag.POST_ONLY if _switch("post_only", post_only) else 0
+        flags |= OrderFlag.BUYBACK if _switch("buyback", buyback) else 0
+        flags |= word("trigger", trigger, TRIGGERS) if trigger is not None else 0
         events = self._hot(
             CommandKind.PLACE,
             time_ns,

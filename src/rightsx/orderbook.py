@@ -41,7 +41,11 @@ from rightsx.vocabulary import COMMANDS, command, integer
 if TYPE_CHECKING:
     import numpy as np
 
-OWN_ORDERS: Final = {"cancel_taker": OrderFlag(0), "cancel_maker": OrderFlag.CANCEL_MAKER, "cancel_both": OrderFlag.CANCEL_BOTH}
+OWN_ORDERS: Final[dict[str, int]] = {
+    "cancel_taker": 0,
+    "cancel_maker": OrderFlag.CANCEL_MAKER,
+    "cancel_both": OrderFlag.CANCEL_BOTH,
+}
 BARE_KINDS: Final = (CommandKind.PLACE, CommandKind.AMEND, CommandKind.CANCEL)
 
 
@@ -153,7 +157,7 @@ class OrderBook:
             tif = TimeInForce.IOC if tif == TimeInForce.GTC else tif
         if not isinstance(post_only, bool):
             raise MisuseError(f"post_only was {post_only!r}; True or False is due", Refusal.BadTerms)
-        flags = word("own_orders", own_orders, OWN_ORDERS) | (OrderFlag.POST_ONLY if post_only else OrderFlag(0))
+        flags = word("own_orders", own_orders, OWN_ORDERS) | (OrderFlag.POST_ONLY if post_only else 0)
         record = _within(
             CommandKind.PLACE,
             series=book,

@@ -28,7 +28,7 @@ The assertions below hold the constants to this argument.
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -114,8 +114,8 @@ class TimeInForce(IntEnum):
     FOK = 4
 
 
-class OrderFlag(IntFlag):
-    """What else an order asks for (R19, R30, R39, R41, R42)."""
+class OrderFlag(IntEnum):
+    """What else an order asks for (R19, R30, R39, R41, R42); bits of one number, combined with `|`."""
 
     POST_ONLY = 1
     BUYBACK = 2
@@ -126,15 +126,15 @@ class OrderFlag(IntFlag):
     STOP_FALL = 64
 
 
-class AmendFlag(IntFlag):
-    """Which of the two numbers an amend names (R38)."""
+class AmendFlag(IntEnum):
+    """Which of the two numbers an amend names (R38); bits of one number."""
 
     PRICE = 1
     QTY = 2
 
 
-class FillFlag(IntFlag):
-    """What kind of trade a fill was."""
+class FillFlag(IntEnum):
+    """What kind of trade a fill was; bits of one number."""
 
     AUCTION = 1
     BUYBACK = 2

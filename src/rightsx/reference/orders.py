@@ -138,12 +138,13 @@ def check_funds(market: Market, series: Series, order: Order, replaced: Order | 
     account = market.accounts[order.account]
     if order.side == Side.BUY:
         check_holder_limit(market, series, account, order.open_qty, replaced)
-    others = [open_order for open_order in account.orders.values() if open_order is not replaced]
-    notional = order.limit * order.open_qty + sum(one.limit * one.open_qty for one in others)
-    too_many = bool(account.max_open) and len(others) >= account.max_open
-    too_much = bool(account.max_notional) and notional > account.max_notional
-    market.refuse_if(too_many, Refusal.OrderLimitExceeded, "account", len(others) + 1, account.max_open)
-    market.refuse_if(too_much, Refusal.OrderLimitExceeded, "account", notional, account.max_notional)
+    if account.max_open:
+        count = len(account.orders) + (replaced is None)
+        market.refuse_if(count > account.max_open, Refusal.OrderLimitExceeded, "account", count, account.max_open)
+    if account.max_notional:
+        others = (one for one in account.orders.values() if one is not replaced)
+        notional = order.limit * order.open_qty + sum(one.limit * one.open_qty for one in others)
+        market.refuse_if(notional > account.max_notional, Refusal.OrderLimitExceeded, "account", notional, account.max_notional)
     if order.side == Side.SELL:
         holding = market.holding(order.account, series)
         back = replaced.open_qty if replaced else 0
@@ -405,7 +406,7 @@ class Trade(NamedTuple):
     price: int
     first_bps: int
     second_bps: int
-    flags: FillFlag = FillFlag(0)
+    flags: int = 0
 
 
 def settle_fill(market: Market, series: Series, trade: Trade) -> None:
