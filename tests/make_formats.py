@@ -67,7 +67,7 @@ Text in UTF-8, a command or an expectation a line; `rightsx run --words` prints 
 
 def record(name: str, dtype) -> list[str]:
     rows = [
-        f"| {field} | {dtype.fields[field][1]} | {dtype[field].str if dtype[field].shape == () else '2 × <u8'} |"
+        f"| {field} | {dtype.fields[field][1]} | {dtype[field].str.lstrip('|') if dtype[field].shape == () else '2 × <u8'} |"
         for field in dtype.names
     ]
     return [f"### {name}, {dtype.itemsize} bytes", "", "| field | offset | type |", "|---|---:|---|", *rows, ""]

@@ -114,6 +114,15 @@ def test_a_reader_that_has_heard_enough_is_no_error():
     assert (done.stdout, done.stderr) == ("commands:\n", "")
 
 
+def test_a_full_standard_output_is_one_line_and_exit_2():
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "rightsx", "run", str(SCENARIO)]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env={"PATH": ""})
+    assert (done.returncode, done.stderr) == (2, "rightsx: standard output: No space left on device\n")
+
+
 def test_a_demo_without_a_folder_to_draw_in_says_so_before_it_runs(tmp_path, capsys):
     assert main(["demo", "--page", str(tmp_path / "none" / "out.html")]) == 2
     assert capsys.readouterr().err == f"rightsx: {tmp_path / 'none' / 'out.html'}: No such file or directory\n"
@@ -132,7 +141,7 @@ def test_a_full_disk_is_one_line_and_exit_2(capsys):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     assert main(["demo", "--days", "12", "--series", "4", "--holders", "20", "--page", "/dev/full", "--quiet"]) == 2
-    assert "No space left" in capsys.readouterr().err
+    assert capsys.readouterr().err == "rightsx: /dev/full: No space left on device\n"
 
 
 class Terminal:

@@ -6,12 +6,13 @@ import copy
 import datetime as dt
 import pickle
 import random
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
 from rightsx import Exchange, Limits, OrderBook, command, describe, schedule
-from rightsx.errors import CorruptionError, MisuseError, RefusedError
+from rightsx.errors import CorruptionError, InputFileError, MisuseError, RefusedError
 from rightsx.protocol import (
     COMMAND,
     FIRST_COLD_KIND,
@@ -99,6 +100,15 @@ WRONG_CALLS = {
     "orders of a word": lambda m: m.orders(account="x"),
     "orders of nobody": lambda m: m.orders(account=99),
     "orders in no series": lambda m: m.orders(series=99),
+    "a time of 0.0": lambda m: m.open_account(time_ns=0.0),
+    "a time of False": lambda m: m.open_account(time_ns=False),
+    "a time of nothing": lambda m: m.open_account(time_ns=""),
+    "no time to advance to": lambda m: m.advance(to=None),
+    "a product of many": lambda m: m.product(1, np.array([1, 2])),
+    "a trial of many": lambda m: m.list_series(merchant=1, **LISTING, trial=np.array([1, 2])),
+    "a merchant of many": lambda m: m.list_series(merchant=np.array([1, 2]), **LISTING),
+    "a reference of five thousand digits": lambda m: m.deposit(account=2, amount=1, ref=10**5_000),
+    "a span that ends before it starts": lambda m: m.statement(2, start="2026-02-01", end="2026-01-01"),
     "a member of a word": lambda m: m.member(1, "x"),
     "a member of no merchant": lambda m: m.member(2, 1),
     "a card at no merchant": lambda m: m.card(2, 99),
@@ -134,6 +144,11 @@ def test_a_wrong_call_is_misuse_and_leaves_nothing_behind(market, call):
         lambda: OrderBook().cancel(order_id=2**80),
         lambda: OrderBook().depth(levels=-1),
         lambda: command(CommandKind.PLACE),
+        lambda: command(999),
+        lambda: command("PLACE"),
+        lambda: schedule.stepwise(None),
+        lambda: Exchange(raise_on_refusal="no"),
+        lambda: Exchange(keep_events="no"),
     ],
 )
 def test_other_wrong_calls_are_misuse_too(call):
@@ -155,6 +170,22 @@ def test_numpy_integers_are_as_good_as_others():
     assert market.transfer(series=series, account=ann, recipient=bob, qty=1)
     assert market.account(ann).cash_free == 1_000 - 240 - 30
     assert len(market.state_hash()) == 64
+
+
+def test_whatever_can_be_walked_is_a_list(market):
+    market.register_store("st", merchant=1)
+    market.register_terminal("till", merchant=1)
+    tea = market.list_series(merchant=1, **LISTING, stores={"st": 1}.keys(), channel_caps=MappingProxyType({"w": 5}))
+    assert market.series(tea).stores == (1,)
+    market.deposit(account=1, amount=1_000)
+    for rows in (zip((1, 2), (100, 100), strict=True), {3: 100}.items(), np.array([[4, 100]]), ((5, 100) for _ in range(1))):
+        assert market.import_members(series=1, rows=rows)
+    assert market.lock_voucher(series=1, account=2, qty=1, ttl="1d", terminals=np.array([1]))
+
+
+def test_an_error_can_cross_to_another_process():
+    error = pickle.loads(pickle.dumps(InputFileError("a.txt", 3, "a number")))  # noqa: S301
+    assert str(error) == "a.txt:3: a number"
 
 
 HUGE = (2**63 - 1, 2**63, 2**64, 2**70, -(2**63), -(2**70))

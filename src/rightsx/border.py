@@ -63,6 +63,8 @@ def time_ns(name: str, value: Time, code: Refusal = Refusal.BadTime) -> int:
             return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
         except (TypeError, ValueError) as error:
             raise MisuseError(f"{name} was {value!r}, whose time zone gives no offset", code) from error
+    if isinstance(value, float) or value is None:
+        raise MisuseError(f"{name} was {value!r}; ns since 1970, an ISO date or a datetime is due", code)
     return integer(name, value, code)
 
 

@@ -10,6 +10,7 @@ output, progress and errors to standard error, and the exit code says how it wen
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -92,19 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our dashes still gets the numbers
-    options = parser().parse_args(arguments)
-    command: Callable[[Any], int] = {"demo": _demo, "replay": _replay, "run": _run}[options.command]
     try:
-        return command(options)
-    except BrokenPipeError:
-        # Whoever read our output has heard enough; Python would complain once more when it closes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return HOLDS
+        options = parser().parse_args(arguments)
+        command: Callable[[Any], int] = {"demo": _demo, "replay": _replay, "run": _run}[options.command]
+        code = command(options)
+        sys.stdout.flush()  # what cannot be written shows here, not when Python closes
     except (InputFileError, MisuseError) as error:
         print(f"rightsx: {error}", file=sys.stderr)
-        return WRONG
-    except OSError as error:
-        print(f"rightsx: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
         return WRONG
     except AuditError as error:
         print(f"rightsx: the books do not add up: {error}", file=sys.stderr)
@@ -112,6 +107,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nrightsx: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except OSError as error:
+        return _unwritten(error)
+    return code
+
+
+def _unwritten(error: OSError) -> int:
+    """Say what could not be read or written; a reader that has heard enough is no error."""
+    if error.filename is None:
+        # Standard output is lost; Python would complain once more when it closes.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return HOLDS
+    print(f"rightsx: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
+    return WRONG
 
 
 def _demo(options: Any) -> int:
@@ -126,7 +136,10 @@ def _demo(options: Any) -> int:
     finally:
         bar.close()
     print(result)
-    page = write_demo_page(result, options.page)
+    try:
+        page = write_demo_page(result, options.page)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(options.page)) from error
     print(f"\npictures: {page}")
     return HOLDS if result.conservation.holds else FAILS
 

@@ -59,6 +59,10 @@ class InputFileError(RightsxError):
         self.line = line
         self.expected = expected
 
+    def __reduce__(self) -> tuple[type[InputFileError], tuple[Path | str, int, str]]:
+        """Let it cross from one process to another."""
+        return type(self), (self.path, self.line, self.expected)
+
 
 class CorruptionError(RightsxError):
     """Bytes that a machine wrote do not match what they claim to be; nothing was applied."""

@@ -23,7 +23,9 @@ The face does not know which twin it has, decides nothing, and is the only place
 
 from __future__ import annotations
 
+import reprlib
 from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from rightsx import reports, results, schedule as schedules
@@ -53,7 +55,7 @@ from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps, wor
 from rightsx.vocabulary import check_command, cold_command, command, integer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
 
@@ -104,6 +106,7 @@ class Twin(Protocol):
     def holding(self, account: int, series: int) -> HoldingView | None: ...  # noqa: D102
     def series(self, series: int) -> SeriesView | None: ...  # noqa: D102
     def products(self) -> list[ProductView]: ...  # noqa: D102
+    def product(self, merchant: int, name: str) -> ProductView | None: ...  # noqa: D102
     def depth(self, series: int, side: Side, most: int | None) -> list[Level]: ...  # noqa: D102
     def auction(self, series: int) -> list[AuctionRow]: ...  # noqa: D102
     def order(self, order_id: int) -> OrderView | None: ...  # noqa: D102
@@ -156,8 +159,8 @@ class Exchange:
 
         self._twin: Twin = ReferenceExchange(venue)
         self._clock = clock
-        self._raises = raise_on_refusal
-        self._events: list[Event] | None = [] if keep_events else None
+        self._raises = _switch("raise_on_refusal", raise_on_refusal)
+        self._events: list[Event] | None = [] if _switch("keep_events", keep_events) else None
 
     # ── accounts and cash ────────────────────────────────────────────────────────────────────────
 
@@ -277,7 +280,7 @@ class Exchange:
         open_at: Time | None = None,
         cooling_off: Span = 0,
         hold: Span = 0,
-        stores: Sequence[int | str] = (),
+        stores: Iterable[int | str] = (),
         channel_caps: Mapping[str, int] | None = None,
         resale: bool | None = None,
         gifts: bool | None = None,
@@ -312,7 +315,7 @@ class Exchange:
             "open_ns": to_ns("open_at", open_at) if open_at is not None else None,
             "cooling_off_ns": span_ns("cooling_off", cooling_off),
             "hold_ns": span_ns("hold", hold),
-            "resale": int(_switch("resale", not trial if resale is None else resale)),
+            "resale": int(_switch("resale", not _switch("trial", trial) if resale is None else resale)),
             "gifts": int(_switch("gifts", not trial if gifts is None else gifts)),
             "trial": int(_switch("trial", trial)),
             "clawback": int(_switch("clawback", clawback)),
@@ -321,8 +324,8 @@ class Exchange:
             if name not in _FREE_TERMS:
                 raise MisuseError(f"list_series has no term {name}; further terms are {', '.join(_FREE_TERMS)}", Refusal.BadTerms)
             given[name] = integer(name, value, Refusal.BadTerms)
-        known = self._twin.stores(merchant)
-        payload = {
+        known = self._twin.stores(integer("merchant", merchant, Refusal.UnknownAccount))
+        payload: dict[str, Any] = {
             "product": text("product", product, MAX_NAME_BYTES),
             "terms": {int(Term[name.upper()]): value for name, value in given.items() if value is not None},
             "steps": [list(step) for step in shape.compile(int(par), expire_ns)],
@@ -331,8 +334,10 @@ class Exchange:
             "ref": ref,
         }
         if channel_caps is not None:
-            if not isinstance(channel_caps, dict):
-                raise MisuseError(f"channel_caps was {channel_caps!r}; a dict of names to units is due", Refusal.BadTerms)
+            if not isinstance(channel_caps, Mapping):
+                raise MisuseError(
+                    f"channel_caps was {reprlib.repr(channel_caps)}; a dict of names to units is due", Refusal.BadTerms
+                )
             caps = {
                 text("channel", name, MAX_NAME_BYTES): integer("cap", cap, Refusal.BadTerms) for name, cap in channel_caps.items()
             }
@@ -350,7 +355,7 @@ class Exchange:
         self,
         *,
         series: int,
-        rows: Sequence[tuple[int, int]],
+        rows: Iterable[tuple[int, int]],
         merchant: int | None = None,
         ref: int = 0,
         time_ns: Time | None = None,
@@ -447,7 +452,8 @@ class Exchange:
         UnknownSeries (no such product), MerchantDefaulted, AccountFrozen, StoreNotInProduct.
         """
         integer("merchant", merchant, Refusal.UnknownAccount)
-        number = next((p.product for p in self._twin.products() if (p.merchant, p.name) == (merchant, product)), 0)
+        found = self._twin.product(merchant, text("product", product, MAX_NAME_BYTES))
+        number = found.product if found else 0
         till = self._store(store, merchant)
         return results.redeem_result(
             self._hot(CommandKind.REDEEM_BILL, time_ns, account=account, product=number, amount=amount, store=till, ref=ref)
@@ -468,7 +474,7 @@ class Exchange:
         account: int,
         qty: int,
         ttl: Span,
-        terminals: Sequence[int | str],
+        terminals: Iterable[int | str],
         grace: Span = 0,
         ref: int = 0,
         time_ns: Time | None = None,
@@ -667,7 +673,7 @@ class Exchange:
 
     def advance(self, *, to: Time) -> Result:
         """Set the clock forward and run everything due by then. Refused: ClockBackwards, BadTime."""
-        return results.result_of(self._hot(CommandKind.ADVANCE, to))
+        return results.result_of(self._hot(CommandKind.ADVANCE, to_ns("to", to)))
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 
@@ -775,11 +781,11 @@ class Exchange:
     def product(self, merchant: int, product: str) -> ProductTable:
         """Show all expiries of a card product side by side, by price and discount."""
         self._merchant(merchant)
-        numbers = [p.series for p in self._twin.products() if (p.merchant, p.name) == (merchant, product)]
-        if not numbers:
+        found = self._twin.product(merchant, text("product", product, MAX_NAME_BYTES))
+        if found is None:
             raise MisuseError(f"product was {product!r}; merchant {merchant} has none of that name", Refusal.UnknownSeries)
         rows = []
-        for number in numbers[0]:
+        for number in found.series:
             view, ladder = self.series(number), self.depth(number, levels=1)
             ask = ladder.best_ask
             off = discount_bps(ask, view.value) if ask is not None else None
@@ -804,7 +810,7 @@ class Exchange:
     def statement(self, account: int, *, start: Time = 0, end: Time = FOREVER) -> Statement:
         """Draw up an account's cash and units for start ≤ t < end: opening + entries = closing (R47)."""
         self.account(account)
-        return reports.statement(self._kept(), account, to_ns("start", start), to_ns("end", end))
+        return reports.statement(self._kept(), account, *_span(start, end))
 
     def report(
         self,
@@ -833,7 +839,7 @@ class Exchange:
             )
         else:
             raise MisuseError("report needs a merchant (and perhaps a product), or a series alone", Refusal.BadTerms)
-        return reports.report(self._kept(), lambda number, _: number in chosen, title, to_ns("start", start), to_ns("end", end))
+        return reports.report(self._kept(), lambda number, _: number in chosen, title, *_span(start, end))
 
     def check(self) -> None:
         """Audit the market: conservation of cash and units, the face ledger, every lock (R11, R36).
@@ -861,13 +867,12 @@ class Exchange:
         return self._events
 
     def _stamp(self, time_ns: Time | None) -> int:
-        if time_ns is None and self._clock is None:
+        if time_ns is not None:
+            named = to_ns("time_ns", time_ns)
+        elif self._clock is not None:
+            named = integer("clock()", self._clock(), Refusal.BadTime)
+        else:
             return AT_ENGINE_CLOCK
-        named = (
-            integer("clock()", self._clock(), Refusal.BadTime)
-            if time_ns is None and self._clock
-            else to_ns("time_ns", time_ns or 0)
-        )
         return max(named, AT_ENGINE_CLOCK + 1)
 
     def _hot(self, kind: CommandKind, time_ns: Time | None, **arguments: int) -> list[Event]:
@@ -919,6 +924,13 @@ def _moment(time_ns: Time | None) -> int:
     return 0 if time_ns is None else to_ns("time_ns", time_ns)
 
 
+def _span(start: Time, end: Time) -> tuple[int, int]:
+    first, last = to_ns("start", start), to_ns("end", end)
+    if first > last:
+        raise MisuseError(f"start was {first} and end {last}; a span does not end before it starts", Refusal.BadTime)
+    return first, last
+
+
 def _rate(name: str, value: int, least: int, end: int = 2**31) -> int:
     rate = integer(name, value, Refusal.BadTerms)
     if not least <= rate < end:
@@ -927,16 +939,17 @@ def _rate(name: str, value: int, least: int, end: int = 2**31) -> int:
 
 
 def _listed(name: str, given: object) -> list[Any]:
-    """Let a list or tuple pass, so that a single word is not read letter by letter."""
-    if not isinstance(given, (list, tuple, range)):
-        raise MisuseError(f"{name} was {given!r}; a list is due", Refusal.BadTerms)
-    return list(given)
+    """Let anything be a list that can be walked, but a word, which would be read letter by letter."""
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
+        return list(given)
+    raise MisuseError(f"{name} was {reprlib.repr(given)}; a list is due", Refusal.BadTerms)
 
 
 def _pair(row: object) -> list[int]:
-    if not isinstance(row, (list, tuple)) or len(row) != 2:  # noqa: PLR2004
-        raise MisuseError(f"a row was {row!r}; (member id, balance) is due", Refusal.BadTerms)
-    return [integer("member", row[0], Refusal.BadTerms), integer("balance", row[1], Refusal.BadAmount)]
+    pair = _listed("row", row)
+    if len(pair) != 2:  # noqa: PLR2004
+        raise MisuseError(f"a row was {reprlib.repr(row)}; (member id, balance) is due", Refusal.BadTerms)
+    return [integer("member", pair[0], Refusal.BadTerms), integer("balance", pair[1], Refusal.BadAmount)]
 
 
 def _known(given: int | str, names: Mapping[str, int], what: str, unknown: int) -> int:

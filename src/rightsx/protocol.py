@@ -155,7 +155,6 @@ class NameOf(IntEnum):
     STORE = 3
     TERMINAL = 4
     CHANNEL = 5
-    TIER = 6
 
 
 class Channel(IntEnum):

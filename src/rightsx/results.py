@@ -10,11 +10,12 @@ refused, so that a refused listing can never be mistaken for one.
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rightsx.protocol import Event, EventKind, Refusal, code_name
-from rightsx.vocabulary import RANGES, refused_field
+from rightsx.vocabulary import refusal_words, refused_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +31,8 @@ class Refused(NamedTuple):
 
     def __str__(self) -> str:
         """Say it in a clause."""
-        if not self.field:
-            return self.code.name
-        allowed = f"; {self.allowed:,} is allowed" if self.code in RANGES else ""
-        return f"{self.code.name}: {self.field} was {self.found:,}{allowed}"
+        words = refusal_words(self.code, self.field, self.found, self.allowed)
+        return f"{self.code.name}: {words}" if words else self.code.name
 
 
 class Fill(NamedTuple):
@@ -76,7 +75,8 @@ class Result:
         name = type(self).__name__
         if self.refused is not None:
             return f"<{name} refused {self.refused}>"
-        told = [f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.name not in ("events", "refused")]
+        shown = [one.name for one in fields(self) if one.name not in ("events", "refused")]
+        told = [f"{name}={reprlib.repr(getattr(self, name))}" for name in shown]
         return f"{name}({', '.join(told)})"
 
     @property
@@ -201,7 +201,9 @@ def order_result(events: Sequence[Event]) -> OrderResult:
     if not starts:
         cancelled = code_name(last.code) if last.kind == EventKind.DUPLICATE and last.code else None
         return OrderResult(tuple(events), refused_of(events), last.order_id, (), last.qty, 0, cancelled)
-    own = events[starts[-1] :]
+    # A repeat brings the first command's events and then its own: only the first's are the answer.
+    seq = events[starts[-1]].command_seq
+    own = [event for event in events[starts[-1] :] if event.command_seq == seq]
     order_id = own[0].order_id
     fills = tuple(
         fill_of(event, order_id)

@@ -11,16 +11,13 @@ running engine never works a shape out and never evaluates a float.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rightsx.border import Span, Time, span_ns, time_ns
 from rightsx.errors import MisuseError
 from rightsx.protocol import MAX_STEPS, Refusal
 from rightsx.vocabulary import integer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Steps = list[tuple[int, int]]
 
@@ -86,6 +83,8 @@ def stepwise(table: Iterable[tuple[Time, int]]) -> Shape:
     Whether they are so is the listing's to check (`ScheduleNotMonotone`).
     """
     rows = []
+    if not isinstance(table, Iterable):
+        raise MisuseError(f"table was {table!r}; a list of (when, v) is due", Refusal.BadTerms)
     for row in table:
         if not isinstance(row, (list, tuple)) or len(row) != 2:  # noqa: PLR2004
             raise MisuseError(f"a step was {row!r}; (when, v) is due", Refusal.BadTerms)

@@ -539,17 +539,42 @@ def describe(event: Event | np.void) -> str:
 
 
 def _found_and_allowed(event: Event) -> str:
-    field = refused_field(event)
+    words = refusal_words(Refusal(event.code), refused_field(event), event.amount, event.fee)
+    return f" ({words})" if words else ""
+
+
+# What was found, where it is not the field itself but what follows from it.
+_MEASURES: Final = {
+    (Refusal.OrderLimitExceeded, "account"): "open orders",
+    (Refusal.OrderLimitExceeded, "price"): "notional",
+    (Refusal.HolderLimitExceeded, "qty"): "face held",
+    (Refusal.InsufficientCash, "qty"): "cash needed",
+    (Refusal.InsufficientCash, "amount"): "cash needed",
+    (Refusal.MerchantFundsInsufficient, "qty"): "cash needed",
+    (Refusal.MerchantFundsInsufficient, "rows"): "cash needed",
+    (Refusal.VoucherBeyondExpiry, "ttl_ns"): "ttl and grace",
+    (Refusal.BadAmount, "deadline_ns"): "budget",
+}
+
+
+def refusal_words(code: Refusal, field: str, found: int, allowed: int) -> str:
+    """Say what was found and, where a range was left, what is allowed; "" if no field is at fault.
+
+    >>> refusal_words(Refusal.InsufficientCash, "qty", 3040, 3000)
+    'cash needed was 3,040; 3,000 is allowed'
+    """
     if not field:
         return ""
-    allowed = f"; {event.fee} is allowed" if event.code in RANGES else ""
-    return f" ({field} was {event.amount}{allowed})"
+    words = f"{_MEASURES.get((code, field), field)} was {found:,}"
+    return f"{words}; {allowed:,} is allowed" if code in RANGES else words
 
 
 # Refusals of which `fee` says what would have been allowed; the others only name what they met.
 RANGES: Final = frozenset(Refusal) - {
     Refusal.BadTerms,
     Refusal.IdempotencyConflict,
+    Refusal.UnknownAccount,
+    Refusal.UnknownSeries,
     Refusal.UnknownVoucher,
     Refusal.OrderNotOpen,
     Refusal.DuplicateId,
@@ -653,7 +678,8 @@ def integer(name: str, value: object, code: Refusal) -> int:
     """
     # NumPy calls a span of time an integer; nobody who gives one as a quantity means that.
     if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64)):
-        return int(value)
+        # Beyond 2^256 nothing tells integers apart, and Python will not write those of 4,300 digits.
+        return max(-(2**256), min(2**256, int(value)))
     message = f"{name} was {reprlib.repr(value)}, a {type(value).__name__}; an integer is due ({code.name})"
     raise MisuseError(message, code)
 
@@ -680,6 +706,8 @@ def command(kind: CommandKind, *, time_ns: int = AT_ENGINE_CLOCK, **arguments: i
     >>> command(CommandKind.DEPOSIT, account=3, amount=500).qty
     500
     """
+    if kind not in COMMANDS:
+        raise MisuseError(f"kind was {reprlib.repr(kind)}; a CommandKind is due", Refusal.BadTerms)
     kind = CommandKind(kind)
     fields = {"kind": int(kind), "time_ns": integer("time_ns", time_ns, Refusal.BadTime)}
     known = {argument.name: argument for argument in COMMANDS[kind]}

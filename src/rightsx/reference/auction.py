@@ -12,6 +12,7 @@ negative, the nearest to the reference price, the higher.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rightsx.protocol import CancelReason, EventKind, FillFlag, Side
@@ -30,14 +31,19 @@ class Candidate(NamedTuple):
 
 
 def auction_table(series: Series) -> list[Candidate]:
-    """List every candidate price with its executable volume and surplus, ascending. O(prices × orders)."""
-    buys = [(order.limit, order.open_qty) for order in series.book.orders(Side.BUY)]
-    sells = [(order.limit, order.open_qty) for order in series.book.orders(Side.SELL)]
+    """List every candidate price with its executable volume and surplus, ascending. O(orders + prices log prices)."""
+    buys: Counter[int] = Counter()
+    sells: Counter[int] = Counter()
+    for order in series.book.orders(Side.BUY):
+        buys[order.limit] += order.open_qty
+    for order in series.book.orders(Side.SELL):
+        sells[order.limit] += order.open_qty
     table = []
-    for price in sorted({*series.book.prices(), series.reference}):
-        buy = sum(qty for limit, qty in buys if limit >= price)
-        sell = sum(qty for limit, qty in sells if limit <= price)
+    buy, sell = sum(buys.values()), 0
+    for price in sorted({*buys, *sells, series.reference}):
+        sell += sells[price]
         table.append(Candidate(price, min(buy, sell), buy - sell))
+        buy -= buys[price]
     return table
 
 

@@ -33,7 +33,7 @@ from rightsx.reference.book import Book, Order, opposite
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-PLAIN_TIMES = (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK)
+BARE_TIMES = (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK)
 KNOWN_FLAGS = OrderFlag.POST_ONLY | OrderFlag.CANCEL_MAKER | OrderFlag.CANCEL_BOTH
 
 
@@ -103,7 +103,7 @@ class ReferenceBook:
         both = OrderFlag.CANCEL_MAKER | OrderFlag.CANCEL_BOTH
         post_only = command.flags & OrderFlag.POST_ONLY
         _refuse_if(command.side not in (Side.BUY, Side.SELL), Refusal.BadTerms)
-        _refuse_if(command.time_in_force not in PLAIN_TIMES, Refusal.BadTerms)
+        _refuse_if(command.time_in_force not in BARE_TIMES, Refusal.BadTerms)
         _refuse_if(bool(command.flags & ~KNOWN_FLAGS) or command.flags & both == both, Refusal.BadTerms)
         _refuse_if(bool(post_only) and command.time_in_force != TimeInForce.GTC, Refusal.BadTerms)
         _refuse_if(bool(command.stop_price or command.deadline_ns), Refusal.BadTerms)

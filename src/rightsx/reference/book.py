@@ -36,7 +36,8 @@ OWN_ORDER_MODES = OrderFlag.CANCEL_MAKER | OrderFlag.CANCEL_BOTH
 class Order:
     """One live order: what the book needs, and what settlement keeps with it (R17, R18).
 
-    `limit` is the price at which it stands in the book; 0 for a plain stop that has not triggered.
+    `limit` is the price at which it stands in the book; of a market order what R39 gives it; of a
+    plain stop that waits what it locks at (R41).
     """
 
     id: int
@@ -76,7 +77,7 @@ class Order:
         return self.side == Side.BUY
 
     def show(self) -> None:
-        """Show the next part: the whole of a plain order, at most `display` of an iceberg."""
+        """Show the next part: at most `display` of an iceberg, the whole of any other order."""
         self.shown_qty = min(self.display, self.open_qty) if self.display else self.open_qty
 
 
@@ -121,10 +122,6 @@ class Book:
             queue = levels[price]
             rows.append((price, sum(order.shown_qty for order in queue.values()), len(queue)))
         return rows
-
-    def prices(self) -> list[int]:
-        """List every price at which something rests, ascending, each once."""
-        return sorted(set(self._levels[Side.BUY]) | set(self._levels[Side.SELL]))
 
     def crosses(self, side: Side, limit: int) -> bool:
         """Say whether an order of this side and limit would meet any resting order, own ones too."""

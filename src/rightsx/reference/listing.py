@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _RATES: Final = ("issue_bps", "escrow_bps", "band_bps", "maker_bps", "taker_bps", "auction_bps", "royalty_bps")
 _SWITCHES: Final = ("resale", "gifts", "trial", "clawback")
-_MAX_STORES: Final = 2**16
+_MAX_NAMED: Final = 2**16  # stores, and channels
 
 
 def register_merchant(market: Market, command: Command, payload: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def register_merchant(market: Market, command: Command, payload: dict[str, Any])
 def known_merchant(market: Market, account: int) -> Account:
     """Give a merchant, or refuse: an account of another kind is unknown here."""
     merchant = market.find_merchant(account)
-    market.refuse_if(merchant is None, Refusal.UnknownAccount, "account", account)
+    market.refuse_if(merchant is None, Refusal.UnknownAccount, "account", account, len(market.accounts) - 1)
     return merchant  # type: ignore[return-value]
 
 
@@ -67,7 +67,7 @@ def register_store(market: Market, command: Command, payload: dict[str, Any]) ->
     market.refuse_if(unknown, Refusal.UnknownAccount, "settles_to", settles_to, len(market.accounts) - 1)
     merchant = known_merchant(market, command.account)
     check_merchant_acts(market, merchant)
-    market.refuse_if(len(market.stores) >= _MAX_STORES, Refusal.CapacityExceeded)
+    market.refuse_if(len(market.stores) >= _MAX_NAMED, Refusal.CapacityExceeded)
     # From here the command must succeed.
     market.stores.append(Store(merchant.id, payload["name"], settles_to))
     store = len(market.stores)
@@ -92,7 +92,7 @@ def register_channel(market: Market, command: Command, payload: dict[str, Any]) 
     """Register a channel by name (R45)."""
     market.check_reference(command, payload["ref"])
     market.refuse_if(payload["name"] in market.channels, Refusal.DuplicateId)
-    market.refuse_if(len(market.channels) >= _MAX_STORES, Refusal.CapacityExceeded)
+    market.refuse_if(len(market.channels) >= _MAX_NAMED, Refusal.CapacityExceeded)
     # From here the command must succeed.
     market.channels.append(payload["name"])
     market.emit(EventKind.CHANNEL_REGISTERED, extra=len(market.channels))
@@ -107,11 +107,12 @@ def list_series(market: Market, command: Command, payload: dict[str, Any]) -> No
     terms = admit_listing(market, command, payload)
     # From here the command must succeed.
     merchant = command.account
-    product = find_product(market, merchant, payload["product"])
-    is_new = product == 0
+    key = (merchant, payload["product"])
+    is_new = key not in market.product_ids
     if is_new:
-        market.products.append(Product(merchant, payload["product"], []))
-        product = len(market.products)
+        market.products.append(Product(*key, []))
+        market.product_ids[key] = len(market.products)
+    product = market.product_ids[key]
     steps = [(ns, value) for ns, value in payload["steps"]]
     passed = sum(ns <= market.clock_ns for ns, _ in steps)  # R7: they apply at once, without booking
     series = Series(
@@ -133,14 +134,6 @@ def list_series(market: Market, command: Command, payload: dict[str, Any]) -> No
     emit_listing(market, series)
     if is_new:
         market.emit_name(NameOf.PRODUCT, payload["product"], account=merchant, extra=product)
-
-
-def find_product(market: Market, merchant: int, name: str) -> int:
-    """Give the id of a merchant's product, 0 if it has no series yet."""
-    for number, product in enumerate(market.products, 1):
-        if (product.merchant, product.name) == (merchant, name):
-            return number
-    return 0
 
 
 def resolved_terms(given: dict[int, int]) -> Terms:

@@ -36,7 +36,7 @@ from rightsx.protocol import (
 from rightsx.reference.book import OWN_ORDER_MODES, Order
 from rightsx.reference.holders import check_holder_limit
 from rightsx.reference.lots import lots_eligible, lots_return, lots_split, lots_take
-from rightsx.reference.state import NOBODY, PLATFORM, Account, Market, Series, TimerKind, escrow_share, timer
+from rightsx.reference.state import PLATFORM, Account, Market, Series, TimerKind, escrow_share, timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ def check_funds(market: Market, series: Series, order: Order, replaced: Order | 
     if account.max_notional:
         others = (one for one in account.orders.values() if one is not replaced)
         notional = order.limit * order.open_qty + sum(one.limit * one.open_qty for one in others)
-        market.refuse_if(notional > account.max_notional, Refusal.OrderLimitExceeded, "account", notional, account.max_notional)
+        market.refuse_if(notional > account.max_notional, Refusal.OrderLimitExceeded, "price", notional, account.max_notional)
     if order.side == Side.SELL:
         holding = market.holding(order.account, series)
         back = replaced.open_qty if replaced else 0
@@ -709,7 +709,7 @@ def cancel_all(market: Market, command: Command) -> None:
     orders_cancel(market, orders, CancelReason.CANCEL_ALL)
 
 
-def emit_mass(market: Market, reason: CancelReason, count: int, account: int = NOBODY, series: int = 0) -> None:
+def emit_mass(market: Market, reason: CancelReason, count: int, account: int = 0, series: int = 0) -> None:
     """Announce how many orders go together."""
     market.emit(EventKind.MASS_CANCELLED, account=account, series=series, qty=count, code=reason)
 

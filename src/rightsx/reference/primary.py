@@ -7,6 +7,7 @@ buyer ──g──┬── f ──► platform       f, x: increases of ⌈G 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rightsx.protocol import MAX_IMPORT_ROWS, Channel, EventKind, Refusal
@@ -191,7 +192,8 @@ def admit_import(market: Market, command: Command, payload: dict[str, Any]) -> t
     series = market.known_series(command.series)
     market.refuse_if(merchant.id != series.merchant, Refusal.NotOwner, "account", merchant.id, series.merchant)
     members = [member for member, _ in given]
-    market.refuse_if(len(set(members)) != len(members), Refusal.DuplicateId)
+    twice = [member for member, count in Counter(members).items() if count > 1]
+    market.refuse_if(twice, Refusal.DuplicateId, "rows", twice[0] if twice else 0)
     market.check_living(series, merchant)
     market.refuse_if(series.value == 0, Refusal.NoRedeemableValue, "series", series.id)
     rows = import_rows(series, given)

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PLATFORM: Final = 0  # the platform's cash is that of account 0, which cannot act
-NOBODY: Final = 0
 
 
 class TimerKind(IntEnum):
@@ -273,6 +272,7 @@ class Market:
         self.accounts: list[Account] = [Account(PLATFORM)]
         self.series: list[Series] = []
         self.products: list[Product] = []
+        self.product_ids: dict[tuple[int, str], int] = {}  # what `products` says, by name
         self.stores: list[Store] = []
         self.channels: list[str] = [channel.name.lower() for channel in Channel]
         self.tiers: dict[int, int] = {}

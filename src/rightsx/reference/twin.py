@@ -187,6 +187,13 @@ class ReferenceExchange:
             for number, product in enumerate(self._market.products, 1)
         ]
 
+    def product(self, merchant: int, name: str) -> ProductView | None:
+        """Copy one product by name, or None."""
+        number = self._market.product_ids.get((merchant, name))
+        if number is None:
+            return None
+        return ProductView(number, merchant, name, [one.id for one in self._market.product_series(number)])
+
     def depth(self, series: int, side: Side, most: int | None) -> list[Level]:
         """List the best levels of one side."""
         found = self._market.find_series(series)
@@ -204,8 +211,9 @@ class ReferenceExchange:
 
     def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]:
         """List live orders of an account, or of a series, in order of acceptance."""
-        orders = sorted(self._market.orders.values(), key=lambda order: order.accept_seq)
-        return [self._order(order) for order in orders if account in (0, order.account) and series in (0, order.series)]
+        some = self._market.accounts[account].orders if account else self._market.orders
+        orders = sorted(some.values(), key=lambda order: order.accept_seq)
+        return [self._order(order) for order in orders if series in (0, order.series)]
 
     def queue(self, series: int, side: Side) -> list[OrderView]:
         """List the resting orders of one side in the order in which they would trade."""

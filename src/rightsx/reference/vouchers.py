@@ -147,7 +147,7 @@ def admit_upload(market: Market, command: Command) -> tuple[Series, Voucher]:
             flags=terminal,
         )
     market.refuse_if(voucher.redeemed, Refusal.DoubleRedeem, "display", terminal)
-    market.refuse_if(voucher.lapsed, Refusal.VoucherLapsed, "deadline_ns", market.clock_ns, voucher.lapse_ns - 1)
+    market.refuse_if(voucher.lapsed, Refusal.VoucherLapsed, "time_ns", market.clock_ns, voucher.lapse_ns - 1)
     return series, voucher
 
 
