@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -101,3 +102,10 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         rightsx.nothing  # noqa: B018
+
+
+def test_the_rules_here_are_the_rules():
+    shared = ROOT / os.environ.get("RIGHTSX_TEST_DATA", "../shared") / "RULES.md"
+    if not shared.is_file():
+        pytest.skip(f"{shared} is absent; it is what RULES.md was copied from")
+    assert (ROOT / "RULES.md").read_text() == shared.read_text()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import make_formats
 import numpy as np
 import pytest
 
-import make_formats
 from rightsx.errors import CorruptionError, MisuseError
 from rightsx.protocol import (
     COMMAND,
@@ -167,7 +167,7 @@ def test_tables_name_real_fields_each_once():
 
 def test_formats_md_says_what_the_tables_say():
     text = (ROOT / "FORMATS.md").read_text()
-    assert text == make_formats.page(), "run python tests/make_formats.py"
+    assert text == make_formats.page(), "run python tools/make_formats.py"
     for kind, arguments in COMMANDS.items():
         assert f"| {kind.name} | {kind.value} |" in text
         for argument in arguments:

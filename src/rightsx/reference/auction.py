@@ -16,7 +16,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rightsx.protocol import CancelReason, EventKind, FillFlag, Side
-from rightsx.reference.orders import Trade, order_cancel, order_finish, settle_fill, stops_wake
+from rightsx.reference.orders import order_cancel, order_finish, stops_wake
+from rightsx.reference.settle import Trade, settle_fill
 
 if TYPE_CHECKING:
     from rightsx.reference.state import Market, Series

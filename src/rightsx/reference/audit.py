@@ -16,7 +16,7 @@ import msgpack
 
 from rightsx.errors import AuditError
 from rightsx.protocol import BPS, CASH_END, Side, TimeInForce
-from rightsx.reference.orders import ceil_bps, lock_due
+from rightsx.reference.settle import ceil_bps, lock_due
 from rightsx.reference.state import TimerKind, series_timer
 from rightsx.reference.value import sweep_price
 

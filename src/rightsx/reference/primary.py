@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rightsx.protocol import MAX_IMPORT_ROWS, Channel, EventKind, Refusal
 from rightsx.reference.holders import account_add, check_account_room, check_holder_limit
-from rightsx.reference.orders import ceil_bps, check_trading
+from rightsx.reference.orders import check_trading
+from rightsx.reference.settle import ceil_bps
 from rightsx.reference.state import PLATFORM
 
 if TYPE_CHECKING:

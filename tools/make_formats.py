@@ -1,6 +1,6 @@
 """Writes FORMATS.md from the tables of `protocol` and `vocabulary`: run it when they change.
 
-python tests/make_formats.py
+python tools/make_formats.py
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rightsx.vocabulary import COMMANDS, EVENTS, PAYLOADS
 HEAD = """# Every byte that leaves the process
 
 Little-endian, without padding. What a *kind* means by a field is in the tables below; a field that a kind does not name is 0.
-This page is written by `tests/make_formats.py` from the tables in `protocol.py` and `vocabulary.py`; a test holds them together.
+This page is written by `tools/make_formats.py` from the tables in `protocol.py` and `vocabulary.py`; a test holds them together.
 A number once given is never given again; a change of meaning raises `RULES_VERSION` or `EVENT_VERSION` (both 1).
 
 """
