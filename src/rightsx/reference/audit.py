@@ -97,6 +97,7 @@ def check_units(market: Market, series: Series) -> None:
         require(found == (offered, bid, frozen), "a holding is not what its orders and vouchers say", series.id, account, found)
         require(min(holding.free_qty, *found) >= 0, "a holding is negative (R36)", series.id, account)
         lots = sum(lot.qty for lot in holding.lots)
+        require(all(lot.qty > 0 for lot in holding.lots), "a lot of nothing (R15)", series.id, account)
         require(lots == (holding.free_qty if series.keeps_lots else 0), "lots are off (R15)", series.id, account, lots)
     for voucher in live:
         lots = sum(lot.qty for lot in voucher.lots)

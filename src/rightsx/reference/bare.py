@@ -125,7 +125,6 @@ class ReferenceBook:
         for match in book.match(order):
             maker = match.maker
             if match.qty:
-                order.filled_qty += match.qty
                 reports.append(_report(ReportKind.FILL, order, other=maker.id, price=maker.limit, qty=match.qty))
                 if not maker.open_qty:
                     self._finish(maker)
@@ -251,7 +250,7 @@ class ReferenceBook:
         for number in sorted(self._books):
             for side in Side:
                 for o in self._books[number].orders(side):
-                    row = (number, o.id, o.account, side, o.limit, o.open_qty, o.shown_qty, o.display, o.flags, o.filled_qty)
+                    row = (number, o.id, o.account, side, o.limit, o.open_qty, o.shown_qty, o.display, o.flags)
                     digest.update(repr(tuple(int(value) for value in row)).encode())
         digest.update(repr((self._generations, self._free_slots)).encode())
         return digest.hexdigest()

@@ -94,8 +94,7 @@ def check_limit_price(market: Market, series: Series, order: Order) -> None:
         market.refuse_if(wrong == Refusal.PriceAboveCap, Refusal.PriceAboveCap, "price", order.limit, series.cap)
         market.refuse_if(wrong, Refusal.OutsidePriceBand, "price", order.limit, series.band()[0])
     elif order.is_plain:
-        above = series.cap < 1 or order.stop_price > series.cap
-        market.refuse_if(above, Refusal.PriceAboveCap, "stop_price", order.stop_price, series.cap)
+        market.refuse_if(order.stop_price > series.cap, Refusal.PriceAboveCap, "stop_price", order.stop_price, series.cap)
     else:
         low, high = series.band()
         market.refuse_if(order.limit > series.cap, Refusal.PriceAboveCap, "price", order.limit, series.cap)
@@ -429,7 +428,6 @@ def order_close(market: Market, series: Series, order: Order, reason: CancelReas
     """Return what an order outside the book has locked, finish it, and say why."""
     cash, qty = order.cash_locked, order.open_qty
     order_unlock(market, series, order)
-    order.open_qty = 0
     order_finish(market, order)
     market.emit(
         EventKind.CANCELLED,

@@ -64,7 +64,6 @@ def redeem_units(market: Market, series: Series, account: Account, qty: int, sto
         extra=store,
     )
     market.escrow_pay(series, payee, share)
-    market.escrow_clear(series)
 
 
 def redeem_bill(market: Market, command: Command) -> None:
@@ -158,4 +157,5 @@ def refund_units(
         flags=int(forced),
     )
     market.escrow_pay(series, account.id, terms.from_escrow)
-    market.escrow_clear(series)
+    if series.base == 0:  # R12: the refund took less than its share, and nothing is promised any more
+        market.escrow_pay(series, series.merchant, series.escrow)

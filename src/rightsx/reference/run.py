@@ -94,7 +94,6 @@ def run(market: Market, command: Command, payload: dict[str, Any]) -> list[Event
             remember(market, command, payload, start)
     except RefusedError as refusal:
         refuse(market, command, refusal)
-    market.traded = None
     return market.out
 
 
@@ -140,7 +139,6 @@ def fire_due(market: Market, until_ns: int) -> None:
         timer = market.timers.pop(0)
         market.clock_ns = timer.due_ns
         fire(market, timer)
-        market.traded = None
 
 
 def fire(market: Market, timer: Timer) -> None:

@@ -137,4 +137,3 @@ def buy_back(market: Market, series: Series, qty: int) -> None:
     series.units -= qty
     series.bought_back += face
     market.escrow_pay(series, series.merchant, share)
-    market.escrow_clear(series)

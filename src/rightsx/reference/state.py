@@ -428,11 +428,6 @@ class Market:
             self.accounts[payee].cash_free += amount
             self.emit(EventKind.ESCROW_RELEASED, series=series.id, account=payee, amount=amount)
 
-    def escrow_clear(self, series: Series) -> None:
-        """Give the merchant what is left once nothing is promised any more (R12)."""
-        if series.base == 0:
-            self.escrow_pay(series, series.merchant, series.escrow)
-
     # ── timers ───────────────────────────────────────────────────────────────────────────────────
 
     def arm(self, due_ns: int, kind: TimerKind, subject: int, ref: int = 0) -> Timer:
@@ -470,7 +465,10 @@ class Market:
 
 
 def escrow_share(series: Series, removed: int) -> int:
-    """Work out what a removal of `removed` from the base releases, before the removal (R12)."""
+    """Work out what a removal of `removed` from the base releases, before the removal (R12).
+
+    The removal of the whole base releases all of the escrow, so B = 0 leaves E = 0 behind.
+    """
     base = series.base
     if base == 0:
         return 0

@@ -115,7 +115,6 @@ def upload_voucher(market: Market, command: Command) -> None:
         fee=command.deadline_ns,
     )
     market.escrow_pay(series, payee, share)
-    market.escrow_clear(series)
 
 
 def admit_upload(market: Market, command: Command) -> tuple[Series, Voucher]:
