@@ -13,7 +13,7 @@ help:
 	@echo "make demo    a seeded market from listing to expiry: a table, an audit, a picture (demo.html)"
 	@echo "make test    all tests; the reference engine's branches are covered to the last one"
 	@echo "make check   ruff, mypy --strict, import-linter"
-	@echo "make bench   nanoseconds per command; appends nothing, prints a table"
+	@echo "make bench   nanoseconds per command of the reference engine"
 	@echo "make sim     random markets, audited, until stopped; SEED=n COMMANDS=n"
 	@echo "make format  write the code as ruff would"
 
