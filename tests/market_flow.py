@@ -449,6 +449,20 @@ class Judged:
         assert {key: claim for key, claim in self.books.claims.items() if claim} == market.claims
 
 
+class noted:  # noqa: N801 - reads as a word in a `with`
+    """Add to whatever goes wrong where it went wrong."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            error.add_note(self.where)
+
+
 def random_market(seed: int | random.Random, commands: int, *, thorough_every: int = 1) -> Judged:
     """Run a random market and give it, judged; every `thorough_every`-th command is checked thoroughly."""
     judged = Judged()
@@ -457,10 +471,7 @@ def random_market(seed: int | random.Random, commands: int, *, thorough_every: i
         judged.apply(made, payload, thorough=True)
     for number in range(commands):
         made, payload = flow.next()
-        try:
+        with noted(f"seed {seed}, command {number}: {made}"):
             judged.apply(made, payload, thorough=number % thorough_every == 0)
-        except Exception as error:
-            error.add_note(f"seed {seed}, command {number}: {made}")
-            raise
     judged.check()
     return judged

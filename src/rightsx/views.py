@@ -8,6 +8,7 @@ only their writing is for people (1,234). Nothing here decides anything.
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -78,13 +79,13 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str
     return "<table>" + "".join([*lines, line("th", head), *(line("td", row) for row in body)]) + "</table>"
 
 
-class _Shown:
+class _Shown(ABC):
     """A view that is one table: `_table` gives head, rows and title."""
 
     __slots__ = ()
 
-    def _table(self) -> tuple[Sequence[str], list[Sequence[object]], str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _table(self) -> tuple[Sequence[str], list[Sequence[object]], str]: ...
 
     def __str__(self) -> str:
         """Show the table in plain text."""
