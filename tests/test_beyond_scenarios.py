@@ -9,7 +9,10 @@ from rightsx.protocol import CommandKind, EventKind, OrderFlag, Refusal, Venue
 from rightsx.reference import listing
 from rightsx.reference.run import run
 from rightsx.reference.state import Market
-from rightsx.vocabulary import command
+from rightsx.vocabulary import cold_command, command
+
+# par, issue price, authorised, expiry in 2027, FORFEIT
+TERMS = {1: 100, 2: 80, 3: 10, 4: 1_798_761_600_000_000_000, 6: 1}
 
 
 def stage() -> Exchange:
@@ -91,3 +94,14 @@ def test_an_order_with_an_unknown_flag_is_refused():
     record = command(CommandKind.PLACE, series=1, account=1, side=1, qty=1, price=50)
     events = run(market, record._replace(flags=OrderFlag.STOP_FALL * 2), {})
     assert events[-1].code == Refusal.BadTerms
+
+
+@pytest.mark.parametrize("channel", [-1, 0, 3])
+def test_a_cap_is_for_a_channel_that_exists(channel):
+    """Channels count from 1, and `none` and `import` are all there are yet."""
+    payload = {"product": "x", "terms": TERMS, "steps": [], "stores": [], "channel_caps": {channel: 5}, "ref": 0}
+    market = stage()
+    events = market.apply(*cold_command(CommandKind.LIST_SERIES, payload, account=1))
+    assert (events[-1].kind, events[-1].code) == (EventKind.REFUSED, Refusal.BadTerms)
+    accepted = {**payload, "channel_caps": {1: 5, 2: 5}}
+    assert market.apply(*cold_command(CommandKind.LIST_SERIES, accepted, account=1))[0].kind == EventKind.LISTED

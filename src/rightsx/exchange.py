@@ -493,7 +493,7 @@ class Exchange:
         for terminal in _listed("terminals", terminals):
             number = _known(terminal, known, "terminal", 0)
             if not 1 <= number <= 64 or mask >> (number - 1) & 1:  # noqa: PLR2004 - the bits of the record
-                mask = 0
+                mask = 0  # no terminal at all, which the market refuses
                 break
             mask |= 1 << (number - 1)
         signed = mask - 2**64 if mask >= 2**63 else mask
@@ -953,7 +953,10 @@ def _pair(row: object) -> list[int]:
 
 
 def _known(given: int | str, names: Mapping[str, int], what: str, unknown: int) -> int:
-    """Give the number of a store or terminal named by number or by name; an unknown name gives `unknown`."""
+    """Give the number of a store or terminal named by number or by name.
+
+    An unknown name gives `unknown`, a number that no market has, so that the refusal is the market's.
+    """
     if isinstance(given, str):
         return names.get(given, unknown)
     return integer(what, given, Refusal.BadTerms)

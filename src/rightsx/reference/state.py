@@ -8,11 +8,10 @@
             ├─ references                       commands remembered by their `ref`
             └─ out                              events of the command that runs now
 
-The chapters of RULES.md (`orders`, `value`, `redemption`, …) change cash, units and escrow only
-through the methods here, so that nothing is created or lost by accident: `pay` moves cash, `units_move`
-moves units between the parts of a holding, `escrow_pay` empties an escrow. Who is refused, and why, is
-decided by the chapters through `refuse_if`, which also asserts that the checks are made in the order
-of their numbers.
+The chapters of RULES.md (`orders`, `value`, `redemption`, …) change it. The methods here are what they
+share: `cash_lock` and `pay` move cash, `units_move` changes the parts of a holding, `escrow_pay` releases
+escrow; `audit.check` adds everything up behind them. Who is refused, and why, is decided by the
+chapters through `refuse_if`, which also asserts that the checks are made in the order of their numbers.
 
 Everything that decides anything is an attribute here and is covered by `audit.state_hash`.
 """
