@@ -34,6 +34,23 @@ def venue_file() -> Callable[[str], Path]:
     return find
 
 
+BY_EVERY_ENGINE = {"test_exchange", "test_hostile", "test_events", "test_reports", "test_beyond_scenarios"}
+
+
+def pytest_generate_tests(metafunc):
+    """Let the tests of these files run on every engine."""
+    if metafunc.module.__name__.rpartition(".")[2] in BY_EVERY_ENGINE:
+        metafunc.fixturenames.append("by_engine")
+        metafunc.parametrize("by_engine", ["compiled", "reference"], indirect=True)
+
+
+@pytest.fixture
+def by_engine(request, monkeypatch):
+    """Make this engine the default of `Exchange`."""
+    monkeypatch.setitem(Exchange.__init__.__kwdefaults__, "engine", request.param)
+    return request.param
+
+
 @pytest.fixture(autouse=True)
 def _every_command_is_audited(request, monkeypatch):
     """Audit the books after every command that a test gives to an `Exchange` (R11, R36).

@@ -406,7 +406,10 @@ def test_two_markets_with_the_same_commands_have_one_hash():
 
 def test_an_audit_can_fail(stage):
     stage.market.check()
-    stage.market._twin._market.accounts[stage.ann].cash_free += 1
+    if hasattr(stage.market._twin, "_market"):
+        stage.market._twin._market.accounts[stage.ann].cash_free += 1
+    else:
+        stage.market._twin._memory.arrays[14]["cash_free"][stage.ann] += 1
     with pytest.raises(AuditError, match=r"cash is not conserved \(R36\)"):
         stage.market.check()
 

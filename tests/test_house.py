@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 MODULES = [path for path in SOURCES if path.name not in ("__init__.py", "__main__.py")]
 # At most five functions may be longer than a screen, each for a reason.
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {
+    "bare.py:taker_match": "the loop of the bare book: cut in two, its counters would go through memory",
+    "orders.py:place_plain": "one test that admits, and the writes that follow from it",
+}
 SCREEN = 60
 
 

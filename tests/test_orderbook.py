@@ -1,7 +1,10 @@
-"""The bare book: price-time priority, and every mistake that was seen in other libraries."""
+"""The bare book, on both of its engines: price-time priority, and every mistake that was seen in other libraries."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import pickle
 import random
 
 import numpy as np
@@ -9,13 +12,18 @@ import pytest
 
 from rightsx import REPORT, OrderBook
 from rightsx.errors import MisuseError
-from rightsx.protocol import INT64_MAX, INT64_MIN, Command, CommandKind, ReportKind, Side, command_records
+from rightsx.protocol import INT64_MAX, INT64_MIN, Command, CommandKind, ReportKind, Side, TimeInForce, command_records
 from rightsx.vocabulary import command
 
 
+@pytest.fixture(params=["compiled", "reference"])
+def make(request):
+    return functools.partial(OrderBook, engine=request.param)
+
+
 @pytest.fixture
-def book():
-    return OrderBook()
+def book(make):
+    return make()
 
 
 def sell(to, order_id, price, qty, **more):
@@ -130,8 +138,8 @@ def test_a_market_order_without_a_counterpart_is_cancelled(book):
     assert (result.refused, result.cancelled, result.filled_qty) == (None, "IOC", 0)
 
 
-def test_books_share_ids_and_nothing_else():
-    book = OrderBook(books=3)
+def test_books_share_ids_and_nothing_else(make):
+    book = make(books=3)
     sell(book, 1, 100, 1, book=0)
     assert buy(book, 2, 100, 1, book=2).fills == ()
     assert buy(book, 1, 100, 1, book=1).refused == "DuplicateId"
@@ -266,8 +274,8 @@ def test_an_amend_into_an_own_order_answers_as_the_order_asked(book):
 # ── handles ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_handles_are_slots_with_generations():
-    book = OrderBook(ids="handles")
+def test_handles_are_slots_with_generations(make):
+    book = make(ids="handles")
     first = book.place(side="sell", price=100, qty=1).order_id
     second = book.place(side="sell", price=101, qty=1).order_id
     assert (first, second) == (1 << 32 | 1, 1 << 32 | 2)
@@ -331,8 +339,8 @@ def test_a_record_with_wrong_words_is_refused(book, bad):
     assert (report["kind"], report["code"]) == (ReportKind.REFUSED, 6)
 
 
-def test_a_full_book_refuses_and_stays_as_it_was():
-    book = OrderBook(limit=1)
+def test_a_full_book_refuses_and_stays_as_it_was(make):
+    book = make(limit=1)
     sell(book, 1, 100, 1)
     assert sell(book, 2, 100, 1).refused == "CapacityExceeded"
     assert book.queue(0, "sell") == [(1, 100, 1)]
@@ -340,7 +348,7 @@ def test_a_full_book_refuses_and_stays_as_it_was():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"books": 0}, {"books": 1.0}, {"limit": 0}, {"ids": "guids"}, {"engine": "quantum"}],
+    [{"books": 0}, {"books": 1.0}, {"books": 2**30}, {"limit": 0}, {"limit": 2**30}, {"ids": "guids"}, {"engine": "quantum"}],
 )
 def test_a_book_of_wrong_words_is_misuse(wrong):
     with pytest.raises(MisuseError):
@@ -463,6 +471,129 @@ def test_cancel_both_leaves_neither(book, amends):
     assert book.cancel(order_id=3, account=7).refused == "OrderNotOpen"
 
 
+# ── words, types and results ─────────────────────────────────────────────────────────────────────
+
+GOOD = {"order_id": 1, "side": "buy", "price": 5, "qty": 1, "account": 0, "book": 0, "display": 0}
+TOLD = {"book": "series"}  # what a record calls it
+
+
+@pytest.mark.parametrize("name", ["order_id", "price", "qty", "account", "book", "display"])
+@pytest.mark.parametrize("wrong", [True, False, 1.0, "1", None, np.timedelta64(1), np.float64(1), [1]], ids=repr)
+def test_only_true_integers_pass(book, name, wrong):
+    if name == "price" and wrong is None:
+        return  # a market order
+    with pytest.raises(MisuseError, match=rf"(^|needs ){TOLD.get(name, name)}\b"):
+        book.place(**{**GOOD, name: wrong})
+    if name in ("order_id", "account"):
+        with pytest.raises(MisuseError, match=name):
+            book.cancel(**{"order_id": 1, name: wrong})
+        with pytest.raises(MisuseError, match=name):
+            book.amend(**{"order_id": 1, "qty": 1, name: wrong})
+    if name in ("price", "qty") and wrong is not None:
+        with pytest.raises(MisuseError, match=name):
+            book.amend(**{"order_id": 1, name: wrong})
+    book.check()
+    assert shown(book) == ([], [])
+
+
+@pytest.mark.parametrize("number", [np.int64(1), np.uint8(1), Side.BUY], ids=repr)
+def test_integers_of_other_makes_pass(book, number):
+    assert book.place(**{**GOOD, **dict.fromkeys(("order_id", "price", "qty", "account"), number)}).leaves_qty == 1
+    assert book.amend(order_id=number, account=number, price=number, qty=number)
+    assert book.cancel(order_id=number, account=number)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("order_id", "price", "display") for value in (2**63, -(2**63) - 1, 2**80)),
+        *((name, value) for name in ("account", "book") for value in (2**32, -1, 2**63, -(2**70))),
+    ],
+)
+def test_a_number_that_does_not_fit_a_record_is_misuse(book, name, value):
+    with pytest.raises(MisuseError, match=f"{TOLD.get(name, name)} was {value}; it does not fit a record"):
+        book.place(**{**GOOD, name: value})
+    if name in ("order_id", "account"):
+        with pytest.raises(MisuseError, match=f"{name} was {value}; it does not fit a record"):
+            book.cancel(**{"order_id": 1, name: value})
+    assert shown(book) == ([], [])
+
+
+@pytest.mark.parametrize("qty", [2**63, 2**80, -(2**63), -(2**80)])
+def test_a_quantity_beyond_every_number_is_refused(book, qty):
+    assert buy(book, 1, 5, qty).refused == "BadQuantity"
+
+
+def test_words_may_be_in_capitals_or_members_of_their_enum(book):
+    assert sell(book, 1, 100, 3)
+    result = book.place(order_id=2, side=Side.BUY, price=100, qty=5, time_in_force="IOC", own_orders="Cancel_Maker")
+    assert (result.filled_qty, result.cancelled) == (3, "IOC")
+    assert book.place(order_id=3, side="BUY", price=100, qty=5, time_in_force=TimeInForce.FOK).refused == "FOKUnfillable"
+
+
+@pytest.mark.parametrize("wrong", [1, True, None, ["buy"], "by"], ids=repr)
+def test_words_that_nobody_knows_are_misuse(book, wrong):
+    for name in ("side", "time_in_force", "own_orders"):
+        with pytest.raises(MisuseError, match=f"{name} was"):
+            book.place(**{**GOOD, name: wrong})
+
+
+def test_a_result_keeps_what_was_said_when_it_was_said(book):
+    first = sell(book, 1, 100, 5)
+    buy(book, 2, 100, 2)
+    assert (first.order_id, first.leaves_qty, first.fills) == (1, 5, ())
+    assert repr(first) == "BookResult(order_id=1, fills=(), leaves_qty=5, cancelled=None, refused=None)"
+
+
+def test_results_are_equal_if_the_book_said_the_same(make):
+    one, two = sell(make(), 1, 100, 5), sell(make(), 1, 100, 5)
+    other = sell(make(), 1, 100, 6)
+    assert one == two != other
+    assert one != "something else"
+    assert len({one, two, other}) == 2
+    assert pickle.loads(pickle.dumps(one)) == copy.copy(one) == one  # noqa: S301 - our own
+    with pytest.raises(AttributeError):
+        one.refused = "NotOwner"
+
+
+def test_a_copy_of_a_book_is_a_book_of_its_own(make):
+    for ids in ("caller", "handles"):
+        book = make(ids=ids)
+        number = sell(book, 1 if ids == "caller" else 0, 100, 5).order_id
+        for twin in (copy.deepcopy(book), pickle.loads(pickle.dumps(book))):  # noqa: S301 - our own
+            assert twin.state_hash() == book.state_hash()
+            assert twin.cancel(order_id=number)
+            twin.check()
+        book.check()
+        assert book.open_qty(number) == 5
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63, 2**200, np.int64(7)])
+def test_what_is_not_live_has_nothing_open(make, number):
+    for ids in ("caller", "handles"):
+        assert make(ids=ids).open_qty(number) == 0
+
+
+def test_a_sweep_reports_every_fill_however_many(book):
+    for number in range(1, 201):
+        sell(book, number, 100 + number % 7, 1)
+    result = buy(book, 1_000, 107, 201)
+    assert (len(result.fills), result.leaves_qty) == (200, 1)
+    assert [fill.price for fill in result.fills] == sorted(fill.price for fill in result.fills)
+    assert buy(book, 1_001, 50, 1).leaves_qty == 1
+    book.check()
+
+
+def test_depth_shows_as_many_levels_as_are_asked_for(book):
+    for number in range(1, 101):
+        buy(book, number, number, 1)
+    assert [level.price for level in book.depth(levels=3).bids] == [100, 99, 98]
+    assert len(book.depth(levels=None).bids) == 100
+    assert book.depth(levels=0).bids == []
+    assert len(book.depth(levels=16).bids) == 16
+    assert len(book.depth(levels=1_000).bids) == 100
+
+
 # ── random books ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -485,11 +616,11 @@ def naive(orders, cancels):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_book_agrees_with_the_simplest_one(seed):
+def test_the_book_agrees_with_the_simplest_one(make, seed):
     rnd = random.Random(seed)
     orders = [(rnd.choice(("buy", "sell")), rnd.randint(95, 105), rnd.randint(1, 9)) for _ in range(300)]
     cancels = {number: rnd.randint(0, number) for number in range(300) if rnd.random() < 0.3}
-    book, trades = OrderBook(), []
+    book, trades = make(), []
     for number, (side, price, qty) in enumerate(orders):
         result = book.place(order_id=number + 1, side=side, price=price, qty=qty)
         trades += [(fill.maker - 1, number, fill.price, fill.qty) for fill in result.fills]
@@ -503,9 +634,9 @@ def test_the_book_agrees_with_the_simplest_one(seed):
 
 @pytest.mark.parametrize("ids", ["caller", "handles"])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_random_book_keeps_its_invariants(seed, ids):
+def test_a_random_book_keeps_its_invariants(make, seed, ids):
     rnd = random.Random(seed)
-    book = OrderBook(books=2, ids=ids)
+    book = make(books=2, ids=ids)
     known = [1]
     for number in range(600):
         draw = rnd.random()

@@ -19,9 +19,10 @@ ELSEWHERE = {47: "test_reports.py"}
 START = "merchant M\naccounts ann bob\nseries S M coffee par=100 issue_price=80 authorised=1 000 expire=day(365) policy=forfeit\n"
 
 
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_scenario_holds(path):
-    scenario = Scenario(path)
+def test_the_scenario_holds(path, engine):
+    scenario = Scenario(path, engine=engine)
     scenario.run()
     assert scenario.expectations > 0
 

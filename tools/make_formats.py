@@ -53,8 +53,8 @@ STATE = """## The canonical state
    7 expiry, 8 forgetting), subject, ref
 
 An order: id, account, side, limit, open, shown, display, filled, flags, time in force, deadline, stop price, budget, accept_seq,
-timer_seq, Σ notional × bps, fee charged, royalty base, royalty charged, cash locked, [lots]; a number of 2^63 or more is written as
-decimal text. A lot: acquired ns, seq, qty, cost, primary. A holding: account, free, offered, in vouchers, open bids, [lots].
+timer_seq, fee owed (Σ notional × bps − 10,000 × charged), fee charged, royalty owed (the same of the royalty), cash locked, [lots].
+A number of 2^63 or more is written as decimal text. A lot: acquired ns, seq, qty, cost, primary. A holding: account, free, offered, in vouchers, open bids, [lots].
 A voucher: id, account, qty, value, lock ns, redeemable until ns, lapse ns, timer_seq, terminal bits, redeemed, lapsed, [lots].
 
 `OrderBook.state_hash()` is the SHA-256 of the decimal text of its rows: every queue in order, then generations and free slots.

@@ -122,7 +122,7 @@ class Twin(Protocol):
 class Exchange:
     """A whole market: accounts, series, books, escrow, and what falls due.
 
-    `engine` is "reference". `clock` is a callable giving ns since 1970 (`time.time_ns`), read once a
+    `engine` is "compiled", or "reference" for judging. `clock` is a callable giving ns since 1970 (`time.time_ns`), read once a
     command that names no time; without it such a command happens at the engine's clock. `gift_fee`
     (minor units), `reference_days` and `limits` are the venue's, fixed for ever. `keep_events=False`
     drops the events that statements and reports are drawn from; a repeat under a `ref` then knows its
@@ -137,7 +137,7 @@ class Exchange:
     def __init__(
         self,
         *,
-        engine: Literal["reference"] = "reference",
+        engine: Literal["compiled", "reference"] = "compiled",
         clock: Callable[[], int] | None = None,
         raise_on_refusal: bool = False,
         keep_events: bool = True,
@@ -146,8 +146,8 @@ class Exchange:
         limits: Limits | None = None,
     ) -> None:
         """Make an empty market; raises `MisuseError` for a rate or limit that makes no sense."""
-        if engine != "reference":
-            raise MisuseError(f"engine was {engine!r}; only reference is there so far")
+        if engine not in ("compiled", "reference"):
+            raise MisuseError(f"engine was {engine!r}; one of compiled, reference is due")
         if clock is not None and not callable(clock):
             raise MisuseError(f"clock was {clock!r}; a callable such as time.time_ns is due")
         if limits is not None and not isinstance(limits, Limits):
@@ -155,9 +155,7 @@ class Exchange:
         caps = {name: _rate(name, value, 1) for name, value in (limits or Limits())._asdict().items()}
         days = _rate("reference_days", reference_days, 1, MAX_REFERENCE_DAYS + 1)
         venue = Venue(_rate("gift_fee", gift_fee, 0), days, Limits(**caps))
-        from rightsx.reference.twin import ReferenceExchange  # noqa: PLC0415 - the engine is chosen here
-
-        self._twin: Twin = ReferenceExchange(venue)
+        self._twin = _twin(engine, venue)
         self._clock = clock
         self._raises = _switch("raise_on_refusal", raise_on_refusal)
         self._events: list[Event] | None = [] if _switch("keep_events", keep_events) else None
@@ -910,6 +908,17 @@ class Exchange:
 
     def _store(self, store: int | str, merchant: int) -> int:
         return _known(store, self._twin.stores(merchant), "store", 2**32 - 1)
+
+
+def _twin(engine: str, venue: Venue) -> Twin:
+    """Make the engine that was chosen; the other one is not even loaded."""
+    if engine == "reference":
+        from rightsx.reference.twin import ReferenceExchange  # noqa: PLC0415
+
+        return ReferenceExchange(venue)
+    from rightsx.engine.twin import CompiledExchange  # noqa: PLC0415 - numba loads at the first compiled use
+
+    return CompiledExchange(venue)
 
 
 _FREE_TERMS: Final = tuple(

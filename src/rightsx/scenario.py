@@ -79,7 +79,7 @@ def parse(text: str) -> Iterator[Line]:
 class Scenario:
     """Runs one script on a fresh exchange. `on_event` is called with every event as a sentence."""
 
-    def __init__(self, path: Path | str, *, engine: str = "reference", on_event: Callable[[str], None] | None = None) -> None:
+    def __init__(self, path: Path | str, *, engine: str = "compiled", on_event: Callable[[str], None] | None = None) -> None:
         """Read nothing yet; `run` does."""
         self.path = path
         self.engine = engine

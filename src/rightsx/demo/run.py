@@ -60,7 +60,7 @@ def run_demo(
     series: int = 50,
     holders: int = 2_000,
     seed: int = 1,
-    engine: Literal["reference"] = "reference",
+    engine: Literal["compiled", "reference"] = "compiled",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> DemoResult:
     """Play a market of `series` series and `holders` people for `days` days, and add it up.

@@ -180,7 +180,7 @@ def canonical(market: Market) -> list[Any]:
     )
     return [
         [market.venue.gift_fee, market.venue.reference_days, *market.venue.limits],
-        list(map(int, counters)),
+        list(map(_number, counters)),
         [_account_row(account) for account in market.accounts],
         [list(product) for product in market.products],
         [list(store) for store in market.stores],
@@ -251,14 +251,17 @@ def _order_row(order: Order) -> list[Any]:
         order.budget,
         order.accept_seq,
         order.timer_seq,
-        order.fee_numerator,
+        order.fee_owed,
         order.fee_charged,
-        order.royalty_base,
-        order.royalty_charged,
+        order.royalty_owed,
         order.cash_locked,
     )
-    # A sum of notional × bps may pass 2^63, which msgpack cannot write: it is hashed as text.
-    return [*(int(number) if abs(number) < 2**63 else str(number) for number in numbers), _lot_rows(order.lots)]
+    return [*map(_number, numbers), _lot_rows(order.lots)]
+
+
+def _number(number: int) -> int | str:
+    """Write a sum that may pass 2^63, which msgpack cannot write, as text."""
+    return int(number) if abs(number) < 2**63 else str(number)
 
 
 def _lot_rows(lots: Any) -> list[list[int]]:

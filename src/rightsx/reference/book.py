@@ -56,11 +56,11 @@ class Order:
     filled_qty: int = 0
     accept_seq: int = 0
     timer_seq: int = 0
-    # What settlement keeps: sums over all fills, and what is locked.
-    fee_numerator: int = 0
+    # What settlement keeps: what its fills owe and has not been charged, in 1/10,000 of a minor unit (of the
+    # fee, which is rounded up, at most 0), and what is locked.
+    fee_owed: int = 0
     fee_charged: int = 0
-    royalty_base: int = 0
-    royalty_charged: int = 0
+    royalty_owed: int = 0
     cash_locked: int = 0
     lots: list[Lot] = field(default_factory=list)
 

@@ -33,7 +33,7 @@ def lock_due(series: Series, order: Order) -> int:
         return 0
     notional = order.limit * order.open_qty
     dearest = max(series.terms.maker_bps, series.terms.taker_bps)
-    return notional + ceil_bps(order.fee_numerator + notional * dearest) - order.fee_charged
+    return notional + ceil_bps(order.fee_owed + notional * dearest)
 
 
 def relock(market: Market, series: Series, order: Order) -> int:
@@ -49,8 +49,9 @@ def relock(market: Market, series: Series, order: Order) -> int:
 
 def charge_fee(order: Order, notional: int, bps: int) -> int:
     """Add a fill to an order's fee sum and give the increase that is charged (R18)."""
-    order.fee_numerator += notional * bps
-    increase = ceil_bps(order.fee_numerator) - order.fee_charged
+    order.fee_owed += notional * bps
+    increase = ceil_bps(order.fee_owed)
+    order.fee_owed -= increase * BPS
     order.fee_charged += increase
     return increase
 
@@ -59,10 +60,10 @@ def charge_royalty(series: Series, order: Order, buyer: int, notional: int, fee:
     """Add a fill to a sell order's royalty sum and give what is charged, at most what is left (R18)."""
     if buyer == series.merchant:
         return 0
-    order.royalty_base += notional
-    due = order.royalty_base * series.terms.royalty_bps // BPS - order.royalty_charged
+    order.royalty_owed += notional * series.terms.royalty_bps
+    due = order.royalty_owed // BPS
     charged = min(due, notional - fee)
-    order.royalty_charged += charged
+    order.royalty_owed -= charged * BPS
     return charged
 
 

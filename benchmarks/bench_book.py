@@ -1,0 +1,241 @@
+"""How fast the order book is: nanoseconds per command, beside other libraries, with a digest of the trades.
+
+    python benchmarks/bench_book.py [--runs 5] [--adds 1000000] [--no-rivals] [--rival-adds 20000] [--append]
+
+Three tables. *Batch*: COMMANDs in, every REPORT out, in one `apply_batch`, six flows, callers' ids and
+handles. A batch cannot name a handle that is issued inside it; so each flow is first gone through call by
+call, which tells the handles (the rule that issues them is deterministic), and what is timed is the whole
+flow in one batch with these handles in it. *One call per command*: `OrderBook` with typed results, the
+reference, and what pip can install, on the same shorter flows. *One place*: each call timed by itself.
+
+Flows are made outside the clock; books are fresh for each run; runs of one flow take turns, so that a
+busy moment hits all alike. Each line is the median and the worst of the runs. Every digest is compared with
+that of a plain book; a rival whose trades differ says so. --append writes the tables to HISTORY.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import rivals
+import workloads
+
+from rightsx import OrderBook
+from rightsx.protocol import CommandKind, ReportKind
+from rightsx.views import text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+HISTORY: Final = Path(__file__).parent / "HISTORY.md"
+FOLD: Final = np.uint64(1_000_003)
+PLACES: Final = 200_000
+
+Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
+
+# ── digests ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def folded(maker: np.ndarray, taker: np.ndarray, price: np.ndarray, qty: np.ndarray) -> str:
+    """Fold trades as `workloads.fold` does one by one: h = Σ trade × 1000003^(trades after it), modulo 2^64. O(n)."""
+    with np.errstate(over="ignore"):
+        words = maker ^ (taker * 31) ^ (price * 131) ^ (qty * 8191)
+        factors = np.full(len(words), FOLD)
+        factors[:1] = 1
+        powers = np.multiply.accumulate(factors)
+        return f"{int((words.astype(np.uint64) * powers[::-1]).sum(dtype=np.uint64)):016x}"
+
+
+def digest_of(reports: np.ndarray, names: tuple[np.ndarray, np.ndarray] | None = None) -> str:
+    """Fold the fills of a batch; `names` are handles in order and the ids that they stand for."""
+    fills = reports[reports["kind"] == ReportKind.FILL]
+    maker, taker = fills["other_order_id"], fills["order_id"]
+    if names is not None:
+        maker, taker = (names[1][np.searchsorted(names[0], handles)] for handles in (maker, taker))
+    return folded(maker, taker, fills["price"], fills["qty"])
+
+
+# ── batches ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_handles(stream: np.ndarray, books: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Give a flow as a caller would send it who was told each handle, and the handles with their ids. O(n)."""
+    book: Any = OrderBook(books=books, ids="handles")
+    known: dict[int, int] = {}
+    told = []
+    order_ids = []
+    for kind, order_id, side, price, qty, number, ioc in rivals.plain_rows(stream):
+        if kind == CommandKind.PLACE:
+            words = {"side": "buy" if side == 1 else "sell", "time_in_force": "ioc" if ioc else "gtc"}
+            known[order_id] = book.place(price=price, qty=qty, book=number, **words).order_id
+            told.append((known[order_id], order_id))
+            order_ids.append(0)
+        else:
+            order_ids.append(known[order_id])
+            if kind == CommandKind.CANCEL:
+                book.cancel(order_id=known[order_id])
+            else:
+                book.amend(order_id=known[order_id], price=price, qty=qty)
+    named = stream.copy()
+    named["order_id"] = order_ids
+    handles, ids = np.array(sorted(told), np.int64).reshape(-1, 2).T.copy()
+    return named, (handles, ids)
+
+
+def batch_table(adds: int, runs: int) -> Table:
+    """Time whole flows in one batch each."""
+    rows: list[tuple[object, ...]] = []
+    for name in workloads.FLOWS:
+        stream = workloads.commands(name, adds=adds)
+        expected = workloads.EXPECTED[name] if adds == workloads.ADDS else workloads.answers(name, stream)
+        books = workloads.books(name)
+        named, names = with_handles(stream, books)
+        ways: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
+            "caller": lambda: batch("caller", stream, books),  # noqa: B023 - called in this turn
+            "handles": lambda: batch("handles", named, books),  # noqa: B023 - called in this turn
+        }
+        times: dict[str, list[float]] = {ids: [] for ids in ways}
+        for _ in range(runs):
+            for ids, way in ways.items():
+                elapsed, reports = way()
+                times[ids].append(elapsed / len(stream))
+                digest = digest_of(reports, names if ids == "handles" else None)
+                assert digest == expected.digest, f"{name} with {ids}: trades are {digest}, {expected.digest} is due"
+        for ids, each in times.items():
+            rows.append((name, ids, len(stream), len(reports), tenth(statistics.median(each)), tenth(max(each)), digest))
+    return ("batch", "ids", "commands", "reports", "ns, median", "ns, worst", "trades"), rows
+
+
+def batch(ids: Any, stream: np.ndarray, books: int) -> tuple[int, np.ndarray]:
+    """Apply a flow in one batch to fresh books."""
+    book = OrderBook(books=books, ids=ids)
+    start = time.perf_counter_ns()
+    reports = book.apply_batch(stream)
+    return time.perf_counter_ns() - start, reports
+
+
+def tenth(ns: float) -> str:
+    """Write nanoseconds as finely as they deserve."""
+    return f"{ns:.1f}" if ns < 100 else f"{ns:,.0f}"  # noqa: PLR2004 - three digits
+
+
+# ── one call per command ─────────────────────────────────────────────────────────────────────────
+
+
+def call_table(adds: int, runs: int, *, others: bool) -> tuple[Table, list[str]]:
+    """Time flows call by call, ours and other libraries in turn; gives notes on who is absent or does otherwise."""
+    there, absent = rivals.present() if others else ([], {})
+    libraries: list[rivals.Rival] = [rivals.Ours("compiled"), rivals.Ours("reference"), *there]
+    notes = [f"{one.name}: {one.deviation}." for one in there] + [f"{name} is absent: {why}." for name, why in absent.items()]
+    cells: dict[str, list[object]] = {one.name: [] for one in libraries}
+    for name in workloads.FLOWS:
+        stream = workloads.commands(name, adds=adds)
+        expected = workloads.answers(name, stream)
+        plain = rivals.plain_rows(stream)
+        times: dict[str, list[float]] = {one.name: [] for one in libraries}
+        for turn in range(runs):
+            for one in libraries:
+                elapsed, trades = one.run(plain, workloads.books(name))
+                times[one.name].append(elapsed / len(plain))
+                if turn == 0 and (digest := fold_trades(trades)) != expected.digest:
+                    notes.append(f"{one.name}, {name}: trades are {digest} and not {expected.digest}.")
+        for who, each in times.items():
+            cells[who].append(f"{statistics.median(each):,.0f} ({max(each):,.0f})")
+    return (("one call per command", *workloads.FLOWS), [(who, *each) for who, each in cells.items()]), notes
+
+
+def fold_trades(trades: Sequence[rivals.Trade]) -> str:
+    """Fold a list of trades."""
+    return folded(*np.array(trades, np.int64).reshape(-1, 4).T)
+
+
+def place_table(runs: int, places: int) -> Table:
+    """Time single calls of `OrderBook.place` that rest, each by itself; what the clock takes is taken off."""
+    tick = time.perf_counter_ns
+    clock = statistics.median(-(tick() - tick()) for _ in range(10_000))
+    prices = [100 + number * 7_919 % 50 for number in range(places)]
+    medians, tails, worst = [], [], []
+    for _ in range(runs):
+        place = OrderBook().place
+        took = np.zeros(places, np.int64)
+        for number, price in enumerate(prices):
+            start = tick()
+            place(order_id=number + 1, side="buy", price=price, qty=5)
+            took[number] = tick() - start
+        each = np.sort(took - clock).tolist()
+        medians.append(each[places // 2])
+        tails.append(each[places * 99 // 100])
+        worst.append(each[-1])
+    row = ("OrderBook.place", places, *(tenth(statistics.median(part)) for part in (medians, tails)), tenth(max(worst)))
+    return ("one place", "calls", "ns, median", "ns, 99 %", "ns, worst"), [row]
+
+
+# ── telling ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def machine() -> str:
+    """Name processor, Python, compiler and commit."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        cpu = next(
+            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu
+        )
+    words = ["git", "-C", str(HISTORY.parent), "describe", "--always", "--dirty"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - words of our own
+    import numba  # noqa: PLC0415 - only here, for its version
+
+    return f"{cpu}, Python {platform.python_version()}, numba {numba.__version__}, commit {done.stdout.strip() or 'unknown'}"
+
+
+def markdown(table: Table) -> str:
+    """Write a table as HISTORY.md does."""
+    head, rows = table
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *[[str(cell) for cell in row] for row in rows]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def append(words: str, tables: Sequence[Table], notes: Sequence[str]) -> None:
+    """Add the tables to HISTORY.md under today's date."""
+    parts = [f"## {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}, order book", f"`{words}`, {machine()}:"]
+    parts += [markdown(table) for table in tables]
+    parts += ["\n".join(f"- {note}" for note in notes)] if notes else []
+    with HISTORY.open("a") as history:
+        history.write("\n" + "\n\n".join(parts) + "\n")
+
+
+def main() -> int:
+    """Measure, print, and append if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="runs per line (default 5)")
+    parser.add_argument("--adds", type=int, default=workloads.ADDS, help="orders per flow in batches (default 1000000)")
+    parser.add_argument("--rivals", action=argparse.BooleanOptionalAction, default=True, help="measure other libraries too")
+    parser.add_argument("--rival-adds", type=int, default=20_000, help="orders per flow, one call each (default 20000)")
+    parser.add_argument("--places", type=int, default=PLACES, help=f"single places (default {PLACES})")
+    parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
+    options = parser.parse_args()
+    OrderBook()  # compiles, if that is still to be done
+    calls, notes = call_table(options.rival_adds, options.runs, others=options.rivals)
+    tables = [batch_table(options.adds, options.runs), calls, place_table(options.runs, options.places)]
+    print(machine())
+    for table in tables:
+        print()
+        print(text_table(*table))
+    for note in notes:
+        print(note)
+    if options.append:
+        append(f"python benchmarks/bench_book.py {' '.join(sys.argv[1:])}".strip(), tables, notes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

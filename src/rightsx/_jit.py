@@ -1,0 +1,527 @@
+"""Decides how kernels compile and are cached; nobody else names numba.
+
+    state ──► header: (address, rows) of table 0, of table 1, …      one int64 is all that a kernel is given
+                        │
+                        └──► rows of fixed dtype: `row = order_at(state, slot); row["account"]`
+
+A kernel takes the address of its state and plain integers. `table(k, dtype)` makes the accessor of
+table k: compiled, a row is a pointer into memory that NumPy owns; uncompiled (`NUMBA_DISABLE_JIT=1`), a
+row is a thin wrapper whose fields come out as Python ints, so that arithmetic neither wraps nor
+promotes by itself and a value that does not fit its field raises. Tables use signed fields of 8, 4, 2
+and 1 bytes; unsigned ones (COMMAND's) are read through `wide`. Deliberate wrap-around goes through
+`wrap_mul`.
+
+Compiled code is cached in a private directory (0700: cached code is pickled code) whose name is a
+digest of all sources of kernels and of everything else that decides what they become: numba's own
+cache does not see a constant that changed in another file, nor that bounds checks were asked for. The
+directory is $RIGHTSX_CACHE_DIR or the user's cache; where it cannot be written nothing is cached.
+
+Base addresses are loaded as invariant: tables move only between two calls of a kernel. Under
+NUMBA_BOUNDSCHECK=1 every access of a row is checked, and an IndexError names the table.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib
+import os
+import stat
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+# Read as numba reads it, but without numba: uncompiled runs never load it.
+COMPILED: Final = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+BOUNDSCHECK: Final = os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0")
+INT64_SIGN: Final = -(2**63)
+_U64: Final = 2**64
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+# ── rows without the compiler ────────────────────────────────────────────────────────────────────
+
+
+class Row:
+    """One row of a table in an uncompiled run; fields come out as Python ints."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: Any) -> None:
+        """Wrap a record that writes through to its table."""
+        self._row = row
+
+    def __getitem__(self, field: str) -> int:
+        """Read a field."""
+        return int(self._row[field])
+
+    def __setitem__(self, field: str, value: int) -> None:
+        """Write a field; a value beyond it raises `OverflowError`."""
+        self._row[field] = value
+
+    def clear(self) -> None:
+        """Set every byte to zero."""
+        for name in self._row.dtype.names:
+            self._row[name] = 0
+
+
+class Tables:
+    """Owns the memory of a state: NumPy tables, and the header that compiled kernels are given.
+
+    `state` is what a kernel takes: the header's address, or this object in an uncompiled run. Growing a
+    table moves it; nothing but the header knows where it is.
+    """
+
+    def __init__(self, dtypes: Sequence[np.dtype]) -> None:
+        """Begin with empty tables."""
+        self.arrays: list[np.ndarray] = [np.zeros(0, dtype) for dtype in dtypes]
+        self.header = np.zeros(2 * len(dtypes), np.int64)
+        self.state: Any = self.header.ctypes.data if COMPILED else self
+
+    def put(self, index: int, array: np.ndarray) -> None:
+        """Let table `index` be this array from now on."""
+        self.arrays[index] = array
+        self.header[2 * index] = array.ctypes.data
+        self.header[2 * index + 1] = len(array)
+
+    def grow(self, index: int, rows: int) -> None:
+        """Give table `index` at least `rows` rows: what is there is copied, what is new is zero. O(rows)."""
+        old = self.arrays[index]
+        if rows > len(old):
+            new = aligned_zeros(rows, old.dtype)
+            new[: len(old)] = old
+            self.put(index, new)
+
+
+def aligned_zeros(rows: int, dtype: np.dtype) -> np.ndarray:
+    """Make a zeroed table that begins at a cache line, so that rows of 32 or 64 bytes never straddle one."""
+    raw = np.zeros(rows * dtype.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + rows * dtype.itemsize].view(dtype)
+
+
+# ── the compiler ─────────────────────────────────────────────────────────────────────────────────
+
+if not TYPE_CHECKING and COMPILED:
+    import numba
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    _OPTIONS: Final = {"nogil": True, "error_model": "numpy"}
+    _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+
+    # Only entries are called from Python or C: the rest needs no wrapper for either, which halves its cost.
+    _INNER: Final = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+    def kernel(function: Callable[..., Any]) -> Any:
+        """Compile a function that other kernels call."""
+        return _of_integers(numba.njit(**_INNER)(function))
+
+    def leaf(function: Callable[..., Any]) -> Any:
+        """Compile a small hot function into each of its callers."""
+        return _of_integers(numba.njit(forceinline=True, **_INNER)(function))
+
+    def _of_integers(dispatcher: Any) -> Any:
+        """Let a kernel have one compiled form, for 64-bit integers, whatever widths its callers' fields have."""
+        choose = dispatcher.get_call_template
+
+        def chosen(args: Any, kws: Any) -> Any:
+            return choose([types.int64] * len(args), kws)
+
+        dispatcher.get_call_template = chosen
+        return dispatcher
+
+    def table(index: int, dtype: np.dtype) -> Any:
+        """Make the accessor of table `index`: accessor(state, row number) gives the row."""
+        record = numba.from_dtype(dtype)
+
+        @intrinsic
+        def row_at(_typing: Any, _state: Any, _row: Any) -> Any:
+            def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+                header = builder.inttoptr(args[0], _I64.as_pointer())
+                if BOUNDSCHECK:
+                    rows = builder.load(builder.gep(header, [ir.Constant(_I64, 2 * index + 1)]))
+                    with builder.if_then(builder.icmp_unsigned(">=", args[1], rows), likely=False):
+                        message = (f"a row of table {index} ({', '.join(dtype.names or ())}) is out of range",)
+                        context.call_conv.return_user_exc(builder, IndexError, message)
+                base = builder.load(builder.gep(header, [ir.Constant(_I64, 2 * index)]))
+                base.set_metadata("invariant.load", builder.module.add_metadata([]))
+                start = builder.inttoptr(base, _I8.as_pointer())
+                place = builder.gep(start, [builder.mul(args[1], ir.Constant(_I64, dtype.itemsize))])
+                return builder.bitcast(place, context.get_value_type(record))
+
+            return record(types.int64, types.int64), codegen
+
+        return row_at
+
+    @intrinsic
+    def trailing_zeros(_typing: Any, _bits: Any) -> Any:
+        """Count the zeros below the lowest bit of a word that is not 0."""
+
+        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.int64), codegen
+
+    @intrinsic
+    def leading_zeros(_typing: Any, _bits: Any) -> Any:
+        """Count the zeros above the highest bit of a word that is not 0."""
+
+        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.int64), codegen
+
+    @intrinsic
+    def wrap_mul(_typing: Any, _a: Any, _b: Any) -> Any:
+        """Multiply modulo 2^64."""
+
+        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.mul(args[0], args[1])
+
+        return types.int64(types.int64, types.int64), codegen
+
+    @intrinsic
+    def shift_right(_typing: Any, _bits: Any, _count: Any) -> Any:
+        """Shift a word to the right as if it were unsigned, by 0 … 63."""
+
+        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.lshr(args[0], args[1])
+
+        return types.int64(types.int64, types.int64), codegen
+
+    @intrinsic
+    def below(_typing: Any, _a: Any, _b: Any) -> Any:
+        """Say whether a < b, both read as unsigned."""
+
+        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.icmp_unsigned("<", args[0], args[1])
+
+        return types.boolean(types.int64, types.int64), codegen
+
+    @intrinsic
+    def wide(_typing: Any, number: Any) -> Any:
+        """Read a field of any width and sign as a signed 64-bit number; an unsigned 64-bit one keeps its bits."""
+        signed = number.signed
+
+        def codegen(_context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if signature.args[0].bitwidth == 64:
+                return args[0]
+            return builder.sext(args[0], _I64) if signed else builder.zext(args[0], _I64)
+
+        return types.int64(number), codegen
+
+    @intrinsic
+    def prefetch(_typing: Any, _row: Any) -> Any:
+        """Ask for the cache line of a row that will be needed soon."""
+
+        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            pointer = _I8.as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
+            name = "llvm.prefetch.p0" if pointer.is_opaque else "llvm.prefetch.p0i8"
+            function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+            numbers = [ir.Constant(_I32, number) for number in (0, 3, 1)]
+            builder.call(function, [builder.bitcast(args[0], pointer), *numbers])
+            return context.get_dummy_value()
+
+        return types.none(_row), codegen
+
+    @intrinsic
+    def row_clear(_typing: Any, row: Any) -> Any:
+        """Set every byte of a row to zero."""
+
+        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            zeros = ir.ArrayType(_I8, row.size)
+            builder.store(ir.Constant(zeros, None), builder.bitcast(args[0], zeros.as_pointer()), align=1)
+            return context.get_dummy_value()
+
+        return types.none(row), codegen
+
+else:  # what a type checker reads, too
+    numba: Any = None
+    types: Any = None
+    _OPTIONS: Final[dict[str, Any]] = {}
+
+    def kernel(function: Function) -> Function:
+        """Leave a function as it is."""
+        return function
+
+    leaf = kernel
+
+    def table(index: int, dtype: np.dtype) -> Callable[[int, int], Row]:  # noqa: ARG001 - the compiled one needs it
+        """Make the accessor of table `index`: accessor(state, row number) gives the row."""
+
+        def row_at(state: Any, row: int) -> Row:
+            assert row >= 0, "a row before the first"
+            return Row(state.arrays[index][row])
+
+        return row_at
+
+    def trailing_zeros(bits: int) -> int:
+        """Count the zeros below the lowest bit of a word that is not 0."""
+        return (bits & -bits).bit_length() - 1
+
+    def leading_zeros(bits: int) -> int:
+        """Count the zeros above the highest bit of a word that is not 0."""
+        return 64 - (bits % _U64).bit_length()
+
+    def wrap_mul(a: int, b: int) -> int:
+        """Multiply modulo 2^64."""
+        return (a * b - INT64_SIGN) % _U64 + INT64_SIGN
+
+    def shift_right(bits: int, count: int) -> int:
+        """Shift a word to the right as if it were unsigned, by 0 … 63."""
+        return (((bits % _U64) >> count) - INT64_SIGN) % _U64 + INT64_SIGN
+
+    def below(a: int, b: int) -> bool:
+        """Say whether a < b, both read as unsigned."""
+        return a % _U64 < b % _U64
+
+    def wide(number: int) -> int:
+        """Read a field of any width and sign as a signed 64-bit number; an unsigned 64-bit one keeps its bits."""
+        return number - _U64 if number >= 2**63 else number
+
+    def row_clear(row: Row) -> None:
+        """Set every byte of a row to zero."""
+        row.clear()
+
+    def prefetch(row: Row) -> None:
+        """Ask for the cache line of a row that will be needed soon."""
+
+
+@leaf
+def narrow(number: int) -> int:
+    """Give an unsigned 32-bit number as it stands in a signed 4-byte field; `wide(field) & 0xFFFFFFFF` reads it."""
+    return number - ((number >> 31) << 32)
+
+
+@kernel
+def mul_div(a: int, b: int, c: int) -> int:
+    """Give a × b // c exactly, for 0 ≤ a, b, c < 2^62 and a quotient below 2^63 (R1).
+
+    Small products divide at once; larger ones are carried as two words and divided bit by bit, because
+    LLVM's 128-bit division needs a library that kernels are not linked with. 2 ns, or about 65 ns.
+    """
+    if a == 0 or leading_zeros(a) + leading_zeros(b | 1) > 64:
+        return a * b // c
+    high, low = wide_product(a, b)
+    rest = 0
+    quotient = 0
+    for place in range(127, -1, -1):
+        bit = (high >> (place - 64)) & 1 if place >= 64 else shift_right(low, place) & 1
+        rest = rest + rest + bit
+        quotient = quotient + quotient
+        if rest >= c:
+            rest -= c
+            quotient += 1
+    return quotient
+
+
+@kernel
+def mul_mod(a: int, b: int, c: int) -> int:
+    """Give a × b modulo c exactly, for 0 ≤ a, b and 0 < c, all below 2^62 (R24)."""
+    if a == 0 or leading_zeros(a) + leading_zeros(b | 1) > 64:
+        return a * b % c
+    high, low = wide_product(a, b)
+    rest = 0
+    for place in range(127, -1, -1):
+        bit = (high >> (place - 64)) & 1 if place >= 64 else shift_right(low, place) & 1
+        rest = rest + rest + bit
+        if rest >= c:
+            rest -= c
+    return rest
+
+
+@kernel
+def wide_product(a: int, b: int) -> tuple[int, int]:
+    """Give the two words of a × b for a, b ≥ 0: the upper one, and the lower one as it wraps."""
+    half = 0xFFFF_FFFF
+    low = wrap_mul(a & half, b & half)
+    middle = wrap_mul(a >> 32, b & half) + shift_right(low, 32)
+    other = wrap_mul(a & half, b >> 32) + (middle & half)
+    high = (a >> 32) * (b >> 32) + (middle >> 32) + (other >> 32)
+    return high, wrap_mul(a, b)
+
+
+# ── entries and their cache ──────────────────────────────────────────────────────────────────────
+
+_HERE: Final = Path(__file__).parent
+_SOURCES: Final = ("_jit.py", "protocol.py", "book.py", "expiry.py", "accounts.py", "engine/*.py")
+
+
+def cache_directory() -> Path:
+    """Name the directory of this code's compiled form; it need not exist yet."""
+    home = os.environ.get("RIGHTSX_CACHE_DIR")
+    if home:
+        base = Path(home)
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "rightsx"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Caches/rightsx"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rightsx"
+    return base / _digest()
+
+
+def _digest() -> str:
+    """Digest everything that decides what a kernel compiles to; numba adds the processor itself."""
+    digest = hashlib.sha256()
+    for pattern in _SOURCES:
+        for path in sorted(_HERE.glob(pattern)):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    options = [os.environ.get(name, "") for name in ("NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")]
+    versions = [importlib.import_module(name).__version__ for name in ("numba", "llvmlite", "numpy")]
+    digest.update(repr((options, versions, sys.version_info[:3])).encode())
+    return digest.hexdigest()[:20]
+
+
+def _private(directory: Path) -> bool:
+    """Make the directory if need be; say whether it is ours alone, so that what it holds may be run."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid"):
+            found = directory.stat()
+            if found.st_uid != os.getuid():
+                return False
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                directory.chmod(0o700)
+        return os.access(directory, os.W_OK)
+    except OSError:
+        return False
+
+
+@contextmanager
+def _numba_cache(directory: str) -> Iterator[None]:
+    """Let numba cache there while an entry is made; the host program's own kernels keep theirs."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = directory
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+_ENTRIES: Final[dict[str, Any]] = {}
+
+
+def entry(function: Callable[..., Any], arguments: int, what: str) -> Any:
+    """Compile a kernel that Python calls with `arguments` integers, or load it; gives the fastest way to call it.
+
+    `what` is told in a line on stderr where it has to be compiled, because that takes seconds.
+    Uncompiled, the function itself. The result takes the state and integers and gives an integer.
+    """
+    if not COMPILED:
+        return function
+    name = f"{function.__module__}.{function.__qualname__}"
+    if name not in _ENTRIES:
+        _ENTRIES[name] = _made(function, (types.int64,) * arguments, what)
+    return _ENTRIES[name]
+
+
+def _made(function: Callable[..., Any], arguments: tuple[Any, ...], what: str) -> Any:
+    """Load a compiled function, or compile it and say so; gives what Python calls."""
+    directory = cache_directory()
+    private = _private(directory)
+    with _numba_cache(str(directory) if private else ""):
+        made = numba.njit(cache=private, **_OPTIONS)(function)
+        known = private and _is_cached(directory, function)
+        started = time.perf_counter()
+        if not known:
+            print(f"rightsx: compiling {what}, once …", end="", file=sys.stderr, flush=True)
+        made.compile(types.int64(*arguments))
+        if not known:
+            kept = "" if private else f" (not kept: {directory} cannot be written)"
+            print(f" {time.perf_counter() - started:.1f} s{kept}", file=sys.stderr, flush=True)
+    return made.overloads[arguments].entry_point
+
+
+def _is_cached(directory: Path, function: Callable[..., Any]) -> bool:
+    """Say whether the directory holds compiled code of this function, as numba names it."""
+    return any(directory.glob(f"**/*.{function.__name__}-*.nbc"))
+
+
+# ── entries for single calls ─────────────────────────────────────────────────────────────────────
+
+if not TYPE_CHECKING and COMPILED:
+    from numba.core import cgutils
+    from numba.extending import NativeValue, models, register_model, unbox
+
+    # Where an object says its type: behind its reference count, which is wider in some builds of Python.
+    _TYPE_OFFSET: Final = next(at for at in (8, 16, 24) if ctypes.c_size_t.from_address(id(5) + at).value == id(int))
+
+    class _Exact(types.Type):
+        """The argument of an entry that is an `int` and nothing like one."""
+
+        def __init__(self) -> None:
+            super().__init__(name="rightsx_exact")
+
+    @register_model(_Exact)
+    class _ExactModel(models.PrimitiveModel):
+        def __init__(self, manager: Any, kind: Any) -> None:
+            super().__init__(manager, kind, _I64)
+
+    @unbox(_Exact)
+    def _unbox_exact(_kind: Any, obj: Any, c: Any) -> Any:
+        """Read an int; anything else, a bool or a float too, is a TypeError, and one too large an OverflowError."""
+        builder = c.builder
+        pointer = _I8.as_pointer()
+        place = builder.gep(builder.bitcast(obj, pointer), [ir.Constant(_I64, _TYPE_OFFSET)])
+        found = builder.load(builder.bitcast(place, pointer.as_pointer()))
+        due = builder.bitcast(c.context.get_c_value(builder, _I8, "PyLong_Type", dllimport=True), pointer)
+        number = cgutils.alloca_once_value(builder, ir.Constant(_I64, -1))
+        fails = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(1), 0))
+        with builder.if_else(builder.icmp_unsigned("==", found, due), likely=True) as (exact, other):
+            with exact:
+                value = c.pyapi.long_as_longlong(obj)
+                builder.store(value, number)
+                with builder.if_then(builder.icmp_signed("==", value, ir.Constant(_I64, -1)), likely=False):
+                    builder.store(c.pyapi.c_api_error(), fails)
+            with other:
+                c.pyapi.err_set_string("PyExc_TypeError", "an int is due")
+                builder.store(ir.Constant(ir.IntType(1), 1), fails)
+        return NativeValue(builder.load(number), is_error=builder.load(fails))
+
+    @intrinsic
+    def exact(_typing: Any, _number: Any) -> Any:
+        """Read the argument of an `exact_entry` as a number."""
+
+        def codegen(_context: Any, _builder: Any, _signature: Any, args: Any) -> Any:
+            return args[0]
+
+        return types.int64(_number), codegen
+
+    _ARGUMENT: Final = _Exact()
+
+else:
+    _ARGUMENT: Final[Any] = None
+
+    def exact(number: int) -> int:
+        """Read the argument of an `exact_entry` as a number; the state passes as it is."""
+        if isinstance(number, Tables):
+            return number
+        if type(number) is not int:
+            raise TypeError("an int is due")
+        if not INT64_SIGN <= number < -INT64_SIGN:
+            raise OverflowError("int too big to convert")
+        return number
+
+
+def exact_entry(function: Callable[..., Any], arguments: int, what: str) -> Any:
+    """Make an entry like `entry` whose arguments are ints and nothing like them, so that the caller need not look.
+
+    The function reads each through `exact`. A bool, a float or a NumPy integer is a TypeError, an int
+    beyond 64 bits an OverflowError, and the function was not called. It takes less time to enter, too.
+    """
+    if not COMPILED:
+        return function
+    name = f"{function.__module__}.{function.__qualname__}"
+    if name not in _ENTRIES:
+        _ENTRIES[name] = _made(function, (_ARGUMENT,) * arguments, what)
+    return _ENTRIES[name]

@@ -1,0 +1,491 @@
+"""One command after another: the clock, what falls due, references, refusals, dispatch (R2, R35).
+
+    IDLE ─ clock ─► TIMERS ─ all that is due, each with its tasks ─► PERFORM ─ checks, writes ─► FINISH ─ tasks ─► IDLE
+              │                                                        │    │
+        ClockBackwards                                      DUPLICATE, REFUSED   COLD: Python takes over
+
+WORLD's `phase` says where a run is, its stack of tasks what is left to do there, so `run` can be left
+between any two steps, for a full buffer or a short table, and called again. A plain order takes a short
+way through the same phases: nothing due, nothing to ask, nobody under limits.
+"""
+
+from __future__ import annotations
+
+from rightsx._jit import kernel, leaf, wide
+from rightsx.accounts import account_known, account_open, holding_at, holding_put
+from rightsx.book import id_find, order_at
+from rightsx.engine.auction import uncross_due, uncross_step
+from rightsx.engine.default import chargeback, chargeback_step, default, default_end_step, default_step, freeze, unfreeze
+from rightsx.engine.holders import open_account, set_account, set_tier
+from rightsx.engine.mass import account_silent, cancel_after, cancel_all, cancel_list_step, cancel_orders_step
+from rightsx.engine.numbers import (
+    BAD_TIME,
+    BY_USER,
+    C_ADVANCE,
+    C_AMEND,
+    C_CANCEL,
+    C_CANCEL_AFTER,
+    C_CANCEL_ALL,
+    C_CHARGEBACK,
+    C_DEFAULT,
+    C_DEPOSIT,
+    C_FREEZE,
+    C_GRANT,
+    C_HALT,
+    C_KILL,
+    C_LOCK_VOUCHER,
+    C_OPEN_ACCOUNT,
+    C_PLACE,
+    C_REDEEM,
+    C_REDEEM_BILL,
+    C_REFUND,
+    C_RESUME,
+    C_SET_ACCOUNT,
+    C_SUBSCRIBE,
+    C_TRANSFER,
+    C_UNFREEZE,
+    C_UNKILL,
+    C_UPLOAD_VOUCHER,
+    C_WITHDRAW,
+    CLOCK_BACKWARDS,
+    F_TIME_NS,
+    RANK_EXPIRY,
+    RANK_LAST_TRADE,
+    RANK_UNCROSS,
+    T_ACCOUNT_SILENT,
+    T_DECAY,
+    T_EXPIRY,
+    T_LAST_TRADE,
+    T_ORDER_DUE,
+    T_UNCROSS,
+    T_VOUCHER_LAPSE,
+)
+from rightsx.engine.orders import (
+    amend,
+    cancel,
+    match_step,
+    order_cancel,
+    order_expire,
+    place,
+    place_plain,
+    stops_step,
+)
+from rightsx.engine.primary import grant, mint, subscribe
+from rightsx.engine.redemption import bill_step, redeem, redeem_bill, refund
+from rightsx.engine.references import answered_before, forget, remember
+from rightsx.engine.state import (
+    COLD,
+    DONE,
+    FULL,
+    GROW,
+    NIL,
+    command_at,
+    index_put,
+    no,
+    refuse,
+    room_for_plain,
+    room_for_step,
+    series_at,
+    series_refresh,
+    task_at,
+    task_pop,
+    world_at,
+)
+from rightsx.engine.switches import advance, halt, kill, resume
+from rightsx.engine.tasks import (
+    K_BILL,
+    K_CANCEL_LIST,
+    K_CANCEL_ORDERS,
+    K_CHARGEBACK,
+    K_DEFAULT,
+    K_DEFAULT_END,
+    K_LAPSE,
+    K_MATCH,
+    K_STOPS,
+    K_UNCROSS,
+)
+from rightsx.engine.transfer import deposit, transfer, withdraw
+from rightsx.engine.value import decay, expire, last_trade, pay_out_step, step_arm
+from rightsx.engine.vouchers import lapse_step, lock_voucher, upload_voucher, voucher_due
+from rightsx.expiry import timer_at, timer_free, wheel_arm, wheel_due, wheel_idle_until, wheel_pop
+from rightsx.protocol import AT_ENGINE_CLOCK, FIRST_COLD_KIND, TIME_END
+
+IDLE, TIMERS, PERFORM, FINISH = 0, 1, 2, 3
+
+# ── tasks ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@kernel
+def drain(state: int) -> int:
+    """Do what is on the stack, step by step: DONE, or FULL or GROW with the rest still to be done."""
+    world = world_at(state, 0)
+    while world["depth"] > 0:
+        task = task_at(state, world["depth"] - 1)
+        if task["kind"] == K_MATCH:
+            ended = match_step(state, task["a"])
+            if ended == DONE:
+                task_pop(state)
+        else:
+            ended = room_for_step(state)
+            if ended == DONE:
+                ended = task_step(state, task["kind"])
+        if ended == FULL or ended == GROW:
+            return ended
+    return DONE
+
+
+@kernel
+def task_step(state: int, kind: int) -> int:
+    """Do one step of the task on top, which is of this kind."""
+    if kind == K_STOPS:
+        return stops_step(state)
+    if kind == K_CANCEL_ORDERS:
+        return cancel_orders_step(state)
+    if kind == K_CANCEL_LIST:
+        return cancel_list_step(state)
+    if kind == K_UNCROSS:
+        return uncross_step(state)
+    if kind == K_BILL:
+        return bill_step(state)
+    if kind == K_CHARGEBACK:
+        return chargeback_step(state)
+    if kind == K_DEFAULT:
+        return default_step(state)
+    if kind == K_LAPSE:
+        return lapse_step(state)
+    if kind == K_DEFAULT_END:
+        return default_end_step(state)
+    return pay_out_step(state)
+
+
+# ── what falls due (R2) ──────────────────────────────────────────────────────────────────────────
+
+
+@kernel
+def fire_due(state: int) -> int:
+    """Let every timer due by WORLD's `until_ns` take effect, in order, each finished before the next."""
+    world = world_at(state, 0)
+    while True:
+        ended = drain(state)
+        if ended == DONE:
+            ended = room_for_step(state)
+        if ended != DONE:
+            return ended
+        slot = wheel_pop(state, world["until_ns"])
+        if slot == NIL:
+            return DONE
+        timer = timer_at(state, slot)
+        kind, subject, ref = wide(timer["kind"]), timer["subject"], timer["ref"]
+        world["clock_ns"] = timer["due_ns"]
+        timer_free(state, slot)
+        fire(state, kind, subject, ref)
+
+
+@kernel
+def fire(state: int, kind: int, subject: int, ref: int) -> None:
+    """Let one timer take effect."""
+    if kind == T_ORDER_DUE:
+        order_expire(state, subject)
+    elif kind == T_DECAY:
+        decay(state, subject)
+    elif kind == T_VOUCHER_LAPSE:
+        voucher_due(state, subject)
+    elif kind == T_ACCOUNT_SILENT:
+        account_silent(state, subject)
+    elif kind == T_UNCROSS:
+        uncross_due(state, subject)
+    elif kind == T_LAST_TRADE:
+        last_trade(state, subject)
+    elif kind == T_EXPIRY:
+        expire(state, subject)
+    else:
+        forget(state, subject, ref)
+
+
+# ── dispatch ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@kernel
+def perform(state: int, row: int) -> int:
+    """Hand a hot command to its chapter; gives its refusal, or 0."""
+    kind = wide(command_at(state, row)["kind"])
+    if kind == C_PLACE:
+        return place(state, row)
+    if kind == C_CANCEL:
+        return cancel(state, row)
+    if kind == C_AMEND:
+        return amend(state, row)
+    if kind <= C_REFUND:
+        return perform_units(state, row, kind)
+    return perform_rest(state, row, kind)
+
+
+@kernel
+def perform_units(state: int, row: int, kind: int) -> int:
+    """Hand over a command about many orders, or about units."""
+    if kind == C_CANCEL_ALL:
+        return cancel_all(state, row)
+    if kind == C_CANCEL_AFTER:
+        return cancel_after(state, row)
+    if kind == C_SUBSCRIBE:
+        return subscribe(state, row)
+    if kind == C_GRANT:
+        return grant(state, row)
+    if kind == C_TRANSFER:
+        return transfer(state, row)
+    if kind == C_REDEEM:
+        return redeem(state, row)
+    if kind == C_REDEEM_BILL:
+        return redeem_bill(state, row)
+    return refund(state, row)
+
+
+@kernel
+def perform_rest(state: int, row: int, kind: int) -> int:
+    """Hand over a command about vouchers, switches, cash or accounts."""
+    if kind == C_LOCK_VOUCHER:
+        return lock_voucher(state, row)
+    if kind == C_UPLOAD_VOUCHER:
+        return upload_voucher(state, row)
+    if kind == C_HALT:
+        return halt(state, row)
+    if kind == C_RESUME:
+        return resume(state, row)
+    if kind == C_FREEZE:
+        return freeze(state, row)
+    if kind == C_UNFREEZE:
+        return unfreeze(state, row)
+    if kind == C_KILL or kind == C_UNKILL:
+        return kill(state, 1 if kind == C_KILL else 0)
+    if kind == C_DEFAULT:
+        return default(state, row)
+    if kind == C_CHARGEBACK:
+        return chargeback(state, row)
+    if kind == C_DEPOSIT:
+        return deposit(state, row)
+    if kind == C_WITHDRAW:
+        return withdraw(state, row)
+    if kind == C_ADVANCE:
+        return advance(state)
+    if kind == C_OPEN_ACCOUNT:
+        return open_account(state, row)
+    if kind == C_SET_ACCOUNT:
+        return set_account(state, row)
+    return set_tier(state, row)
+
+
+# ── running ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@leaf
+def cancel_plain(state: int, row: int) -> bool:
+    """Cancel an order that is its owner's, where no `ref` is to be remembered; False has changed nothing."""
+    command = command_at(state, row)
+    account = wide(command["account"])
+    slot = id_find(state, command["order_id"])
+    if slot == NIL or wide(command["ref"]) != 0 or not account_known(state, account):
+        return False
+    if wide(order_at(state, slot)["account"]) != account:
+        return False
+    order_cancel(state, slot, BY_USER)
+    return True
+
+
+@leaf
+def run_plain(state: int, row: int) -> bool:
+    """Run a plain order or cancel if nothing is due by its time and nothing speaks against it; False has changed nothing."""
+    world = world_at(state, 0)
+    command = command_at(state, row)
+    kind = wide(command["kind"])
+    time_ns = command["time_ns"]
+    clock = world["clock_ns"]
+    if time_ns == AT_ENGINE_CLOCK:
+        time_ns = clock
+    if (
+        kind > C_CANCEL
+        or time_ns < clock
+        or time_ns >= TIME_END
+        or wheel_idle_until(state) <= time_ns
+        or not room_for_plain(state)
+    ):
+        return False
+    world["clock_ns"] = time_ns
+    world["command_seq"] = world["command_seq"] + 1
+    world["memo"] = 0
+    done = place_plain(state, row) if kind == C_PLACE else cancel_plain(state, row)
+    if not done:
+        world["clock_ns"] = clock
+        world["command_seq"] = world["command_seq"] - 1
+    return done
+
+
+@kernel
+def begin(state: int, row: int) -> int:
+    """Count a command and move the clock to its time; what falls due by then comes first. Gives the refusal, or 0."""
+    world = world_at(state, 0)
+    command = command_at(state, row)
+    time_ns = command["time_ns"]
+    world["command_seq"] = world["command_seq"] + 1
+    world["memo"] = 0
+    if time_ns == AT_ENGINE_CLOCK:
+        time_ns = world["clock_ns"]
+    if time_ns < world["clock_ns"]:
+        return no(state, CLOCK_BACKWARDS, F_TIME_NS, time_ns, world["clock_ns"])
+    if time_ns >= TIME_END:
+        return no(state, BAD_TIME, F_TIME_NS, time_ns, TIME_END - 1)
+    world["until_ns"] = time_ns
+    world["phase"] = TIMERS
+    return 0
+
+
+@kernel
+def perform_phase(state: int, row: int) -> int:
+    """Answer the command, again if it was answered before: DONE, or COLD if Python has to perform it."""
+    world = world_at(state, 0)
+    command = command_at(state, row)
+    kind = wide(command["kind"])
+    if kind < FIRST_COLD_KIND:
+        world["ref"] = wide(command["ref"])
+    if world["ref"] != 0 and answered_before(state, row):
+        world["memo"] = 0
+        finish(state)
+        return DONE
+    if kind >= FIRST_COLD_KIND:
+        return COLD
+    code = perform(state, row)
+    if code != 0:
+        refuse(state, row, code)
+        finish(state)
+    else:
+        world["phase"] = FINISH
+    return DONE
+
+
+@leaf
+def finish(state: int) -> None:
+    """Go on to the next command."""
+    world = world_at(state, 0)
+    world["phase"] = IDLE
+    world["row"] = world["row"] + 1
+
+
+@kernel
+def run(state: int, count: int) -> int:
+    """Apply commands up to row `count`: DONE; FULL or GROW to be called again; COLD for a command that Python performs."""
+    world = world_at(state, 0)
+    while True:
+        row = world["row"]
+        if world["phase"] == IDLE:
+            if row >= count:
+                return DONE
+            if run_plain(state, row):
+                world["row"] = row + 1
+                if world["depth"] > 0:
+                    world["phase"] = FINISH
+                    world["row"] = row
+                else:
+                    continue
+        if world["phase"] == IDLE:
+            ended = room_for_step(state)
+            if ended != DONE:
+                return ended
+            code = begin(state, row)
+            if code != 0:
+                refuse(state, row, code)
+                finish(state)
+                continue
+        if world["phase"] == TIMERS:
+            ended = fire_due(state)
+            if ended != DONE:
+                return ended
+            world["clock_ns"] = world["until_ns"]
+            world["phase"] = PERFORM
+        if world["phase"] == PERFORM:
+            ended = room_for_step(state)
+            if ended == DONE:
+                ended = perform_phase(state, row)
+            if ended != DONE:
+                return ended
+        if world["phase"] == FINISH:
+            ended = drain(state)
+            if ended == DONE and world["memo"] != 0:
+                ended = room_for_step(state)
+            if ended != DONE:
+                return ended
+            if world["memo"] != 0:
+                remember(state, row)
+            world["memo"] = 0
+            world["traded"] = 0
+            finish(state)
+
+
+# ── the entry ────────────────────────────────────────────────────────────────────────────────────
+
+OP_RUN, OP_ONE, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_MINT, OP_ENTER_HOLDING, OP_ENTER_INDEX = range(8)
+
+
+@kernel
+def listed(state: int, series: int) -> None:
+    """Arm everything that will befall a series, created at its listing (R2)."""
+    row = series_at(state, series)
+    step_arm(state, series)
+    if row["open_ns"] != 0:
+        row["uncross_timer"] = wheel_arm(state, row["open_ns"], RANK_UNCROSS, series, T_UNCROSS, series, 0)
+    row["last_trade_timer"] = wheel_arm(state, row["last_trade_ns"], RANK_LAST_TRADE, series, T_LAST_TRADE, series, 0)
+    row["expiry_timer"] = wheel_arm(state, row["expire_ns"], RANK_EXPIRY, series, T_EXPIRY, series, 0)
+    series_refresh(state, series)
+
+
+@kernel
+def cold_operation(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
+    """Do for Python what a cold command, or growing, needs of the tables."""
+    if what == OP_DUE:
+        return wheel_due(state)
+    if what == OP_OPEN_ACCOUNT:
+        return account_open(state)
+    if what == OP_LISTED:
+        listed(state, a)
+    elif what == OP_MINT:
+        mint(state, a, b, c, d, e, f, g, h)
+    elif what == OP_ENTER_HOLDING:
+        holding = holding_at(state, a)
+        holding_put(state, wide(holding["account"]), wide(holding["series"]), a)
+    else:
+        index_put(state, a, b, c)
+    return 0
+
+
+def engine_call(
+    state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int, i: int, j: int, k: int
+) -> int:  # fmt: skip
+    """OP_RUN a rows; OP_ONE: run the command of twelve numbers; else what a cold command needs.
+
+    OP_ONE's numbers: time, kind | side << 8 | time in force << 16 | flags << 24, series, account |
+    other account << 32, order id, price, qty, deadline, display, stop price, ref. RUN and ONE give events × 4 + how it ended.
+    """
+    world = world_at(state, 0)
+    count = a
+    if what > OP_ONE:
+        return cold_operation(state, what, a, b, c, d, e, f, g, h)
+    if what == OP_ONE:
+        command = command_at(state, 0)
+        command["time_ns"] = a
+        command["kind"] = b & 255
+        command["side"] = (b >> 8) & 255
+        command["time_in_force"] = (b >> 16) & 255
+        command["flags"] = (b >> 24) & 255
+        command["series"] = c
+        command["account"] = d & 0xFFFF_FFFF
+        command["other_account"] = (d >> 32) & 0xFFFF_FFFF
+        command["order_id"] = e
+        command["price"] = f
+        command["qty"] = g
+        command["deadline_ns"] = h
+        command["display"] = i
+        command["stop_price"] = j
+        command["ref"] = k
+        world["row"] = 0
+        world["event_count"] = 0
+        count = 1
+    ended = run(state, count)
+    return (world["event_count"] << 2) | ended
