@@ -40,7 +40,7 @@ BY_EVERY_ENGINE = {"test_exchange", "test_hostile", "test_events", "test_reports
 def pytest_generate_tests(metafunc):
     """Let the tests of these files run on every engine."""
     if metafunc.module.__name__.rpartition(".")[2] in BY_EVERY_ENGINE:
-        metafunc.fixturenames.append("by_engine")
+        metafunc.fixturenames.insert(0, "by_engine")  # before whatever makes an Exchange
         metafunc.parametrize("by_engine", ["compiled", "reference"], indirect=True)
 
 
@@ -57,6 +57,10 @@ def _every_command_is_audited(request, monkeypatch):
 
     Whole demos audit themselves at their own intervals, or a test would take minutes: `unaudited`.
     """
+    # Here, because whatever makes an Exchange is made later.
+    engine = getattr(getattr(request.node, "callspec", None), "params", {}).get("by_engine")
+    if engine:
+        monkeypatch.setitem(Exchange.__init__.__kwdefaults__, "engine", engine)
     if request.node.get_closest_marker("unaudited"):
         return
     keep = Exchange._keep
