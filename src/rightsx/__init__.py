@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rightsx import schedule
     from rightsx.errors import AuditError, CorruptionError, InputFileError, MisuseError, RefusedError, RightsxError
     from rightsx.exchange import Exchange
+    from rightsx.expiry import TimingWheel
     from rightsx.orderbook import OrderBook
     from rightsx.protocol import COMMAND, EVENT, REPORT, CommandKind, EventKind, Limits, Refusal
     from rightsx.vocabulary import command, describe
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _HOME: Final = {
     "Exchange": "exchange",
     "OrderBook": "orderbook",
+    "TimingWheel": "expiry",
     "schedule": "",
     "Limits": "protocol",
     "COMMAND": "protocol",
@@ -61,6 +63,7 @@ __all__ = [
     "Refusal",
     "RefusedError",
     "RightsxError",
+    "TimingWheel",
     "command",
     "describe",
     "schedule",
