@@ -34,7 +34,7 @@ def bare(name: str, adds: int) -> Callable[[], Run]:
     stream = workloads.flow(name, adds=adds)
 
     def run() -> Run:
-        book = OrderBook(books=workloads.PROFILES[name].books)
+        book = OrderBook(books=workloads.PROFILES[name].books, engine="reference")
         start = time.perf_counter_ns()
         reports = book.apply_batch(stream)
         return time.perf_counter_ns() - start, len(stream), trades_digest(reports)
@@ -79,7 +79,7 @@ def to_exchange(row: Command, people: int) -> Command:
 
 def stage(people: int) -> Exchange:
     """Make a market in which the flow's owners have cash and units to spare."""
-    market = Exchange(keep_events=False)
+    market = Exchange(engine="reference", keep_events=False)
     shop = market.register_merchant("bench", time_ns="2026-01-01")
     market.list_series(
         merchant=shop,

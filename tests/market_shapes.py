@@ -109,6 +109,7 @@ class Paper:
     trial: float = 0.06
     auction: float = 0.2
     band: float = 0.25
+    bands: tuple[int, ...] = (1_000, 3_000, 10_000)
     sizes: float = 0.15
     cooling_off: float = 0.3
     hold: float = 0.3
@@ -236,13 +237,26 @@ MARKETS: Final[dict[str, MarketShape]] = {
     "riches": MarketShape(
         paper=Paper(par=(PRICE_END - 1,), authorised=(131_000,), steps=4), cash=2**58, qty=heavy(500, 20_000), accounts=6
     ),
+    "treasury": MarketShape(
+        only(DEPOSIT=30, WITHDRAW=30, CHARGEBACK=10, PLACE=10, UNFREEZE=15, SUBSCRIBE=10), cash=2**60, accounts=3, edges=0.02
+    ),
+    "bands": MarketShape(
+        only(PLACE=70, CANCEL=5, AMEND=10),
+        Paper(life=(DAY_NS, 4 * DAY_NS), steps=40, band=1, bands=(1, 50, 1_000), sizes=0.6, early_close=0, hold=0),
+        stop=0.5,
+        asks=(8_000, 10_000),
+        bids=(8_000, 10_000),
+        series=2,
+        pace=HOUR // 8,
+        cash=10**7,
+    ),
     "fen": MarketShape(paper=Paper(par=(1, 2, 3, 7), authorised=(5_000,), issue=(9_000, 10_000)), cash=5_000, qty=upto(9)),
     "vouchers": MarketShape(
         mostly(LOCK_VOUCHER=30, UPLOAD_VOUCHER=25, SUBSCRIBE=15), Paper(life=(6 * HOUR, 2 * DAY_NS), steps=10), pace=HOUR // 30
     ),
     "many_terminals": MarketShape(mostly(LOCK_VOUCHER=30, UPLOAD_VOUCHER=30, SUBSCRIBE=15), terminals=64),
     "crowd": MarketShape(
-        mostly(SUBSCRIBE=30, TRANSFER=10, DEFAULT=0.1),
+        mostly(SUBSCRIBE=30, TRANSFER=10, DEFAULT=0.1, CHARGEBACK=0),
         Paper(
             life=(DAY_NS // 2, 2 * DAY_NS),
             grid=DAY_NS,
@@ -256,8 +270,9 @@ MARKETS: Final[dict[str, MarketShape]] = {
         Venue(gift_fee=1),
         cash=10**7,
         event_rows=8,
-        accounts=300,
-        buyers=300,
+        first_rows=8,
+        accounts=120,
+        buyers=120,
         series=2,
         pace=HOUR // 8,
         members=0.2,
@@ -294,7 +309,13 @@ MARKETS: Final[dict[str, MarketShape]] = {
     ),
     "redemption": MarketShape(mostly(REDEEM=25, REDEEM_BILL=25, SUBSCRIBE=25), Paper(products=1, steps=12), series=10),
     "gifts": MarketShape(mostly(TRANSFER=35, SUBSCRIBE=15, REDEEM=8), Paper(hold=0.7, cooling_off=0.7, clawback=1), qty=upto(9)),
-    "references": MarketShape(mostly(CANCEL=15, ADVANCE=5), ref=0.7, refs=12, leap=0.4, pace=HOUR // 2),
+    "references": MarketShape(
+        mostly(CANCEL=15, ADVANCE=5, SET_TIER=2, SET_ACCOUNT=2, DEFAULT=0.05, CHARGEBACK=1),
+        ref=0.7,
+        refs=12,
+        leap=0.4,
+        pace=HOUR // 2,
+    ),
     "full": MarketShape(mostly(OPEN_ACCOUNT=2), venue=Venue(limits=LIMITED), series=8, members=0.4, qty=upto(4)),
     "many_series": MarketShape(paper=Paper(life=(HOUR, 3 * DAY_NS), products=3, steps=4), series=60, accounts=20, cash=10**6),
     "switches": MarketShape(
@@ -304,6 +325,18 @@ MARKETS: Final[dict[str, MarketShape]] = {
     "tiny_pools": MarketShape(first_rows=8, accounts=40, series=20, members=0.3),
     "tiny_both": MarketShape(
         mostly(PLACE=60, DEFAULT=0.3), Paper(grid=DAY_NS, auction=0.4, life=(DAY_NS // 2, 2 * DAY_NS)), event_rows=8, first_rows=8
+    ),
+    "tiny_deep": MarketShape(
+        only(PLACE=90, CANCEL=3, AMEND=3, CANCEL_ALL=0.5, FREEZE=0.3, UNFREEZE=2),
+        Paper(par=(100_000,), authorised=(2**20,), life=(DAY_NS // 2, 2 * DAY_NS), band=0, sizes=0, trial=0),
+        event_rows=8,
+        first_rows=8,
+        cash=2**40,
+        bids=(1_000, 8_000),
+        asks=(8_001, 10_000),
+        pace=HOUR // 60,
+        market=0,
+        stop=0.05,
     ),
     "hostile": MarketShape(hostile=0.5, edges=0.05, given_ids=0.3, event_rows=8),
     "end_of_time": MarketShape(paper=Paper(life=(2**46, 2**57), steps=20, wrong=0.2), pace=2**47, good_till=2**58, leap=0.5),
@@ -440,7 +473,7 @@ class MarketFlow:
             terms[Term.OPEN_NS] = now + life // int(rng.integers(3, 12))
             terms[Term.AUCTION_BPS] = min(10, terms[Term.TAKER_BPS])
         if self._chance(paper.band) and not trial:
-            terms[Term.BAND_BPS] = self._one((1_000, 3_000, 10_000))
+            terms[Term.BAND_BPS] = self._one(paper.bands)
         if self._chance(paper.cooling_off):
             terms[Term.COOLING_OFF_NS] = life // 4
         if self._chance(paper.hold):
@@ -687,7 +720,7 @@ class MarketFlow:
         rows["account"][at] = self._people(len(at))
         which = self.rng.random(len(at)) < 0.5
         rows["series"][at] = np.where(which, rows["series"][at], 0)
-        rows["account"][at] = np.where(which, 0, rows["account"][at])
+        rows["account"][at] = np.where(which & (self.rng.random(len(at)) < 0.95), 0, rows["account"][at])
 
     def _cancel_after(self, rows: np.ndarray, at: np.ndarray) -> None:
         rows["account"][at] = self._people(len(at))
@@ -704,8 +737,10 @@ class MarketFlow:
         trials = self.papers[self.papers[:, TRIAL] != 0]
         papers = self._some(trials if len(trials) else self.papers, len(at))
         rows["series"][at] = papers[:, ID]
-        rows["account"][at] = papers[:, MERCHANT]
-        rows["other_account"][at] = self._people(len(at))
+        stranger = self.rng.random(len(at)) < 0.05
+        rows["account"][at] = np.where(stranger, self._people(len(at)), papers[:, MERCHANT])
+        to_itself = self.rng.random(len(at)) < 0.05
+        rows["other_account"][at] = np.where(to_itself, papers[:, MERCHANT], self._people(len(at)))
         rows["qty"][at] = self.shape.qty(self.rng, len(at))
 
     def _transfer(self, rows: np.ndarray, at: np.ndarray) -> None:
@@ -778,7 +813,7 @@ class MarketFlow:
         rng, n = self.rng, len(at)
         rows["account"][at] = np.where(rows["kind"][at] == K.SET_ACCOUNT, self._people(n), 0)
         rows["other_account"][at] = rng.choice([0, 0, 1, 2, 3], n)
-        rows["qty"][at] = rng.choice([0, 0, 8, 1], n)
+        rows["qty"][at] = self._edge(rng.choice([0, 0, 8, 1], n), -1, QTY_END - 1, QTY_END)
         rows["price"][at] = self._edge(rng.choice([0, 0, self.shape.cash // 4], n), 1, -1, 2**62)
 
     def _tier(self, rows: np.ndarray, at: np.ndarray) -> None:

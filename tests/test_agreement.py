@@ -185,6 +185,27 @@ def test_both_exchanges_raise_the_same_for_what_is_no_command_and_keep_their_sta
         assert not pair.whole_differs()
 
 
+# ── what the flows hardly meet ───────────────────────────────────────────────────────────────────
+
+
+def test_timers_of_one_moment_that_were_armed_backwards_fire_in_order():
+    """Of 150 series the later ones arm their second step first; then all fall due at one ns (R2)."""
+    count, moment = 150, T0_NS + DAY_NS
+    pair = MarketTwins(Venue(), first_rows=8, event_rows=8).open(Watch())
+    parts = [cold_command(K.REGISTER_MERCHANT, {"name": "m", "ref": 0}, time_ns=T0_NS)]
+    terms = {Term.PAR: 100, Term.ISSUE_PRICE: 80, Term.AUTHORISED: 9, Term.POLICY: Policy.FORFEIT, Term.EXPIRE_NS: moment + HOUR}
+    for number in range(count):
+        steps = [[moment - 5 * number - 5, 90], [moment, 50]]
+        payload = {"product": "tea", "terms": {int(term): int(value) for term, value in terms.items()}, "steps": steps}
+        parts.append(cold_command(K.LIST_SERIES, payload | {"stores": [], "channel_caps": {}, "ref": 0}, account=1))
+    parts += [(command(K.ADVANCE, time_ns=time_ns), b"") for time_ns in (moment - 3, moment, moment + HOUR - 1, moment + HOUR)]
+    for part in parts:
+        judge, subject = pair.ask(part)
+        assert not rows_differ(judge, subject)[1]
+        assert not pair.named_differ(judge)
+    assert not pair.whole_differs()
+
+
 # ── the flows ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -374,6 +374,43 @@ def test_an_unfinished_command_is_finished_by_whoever_asks_next():
         assert (done, len(reports)) == (1, 11)
 
 
+def test_a_single_order_finds_an_unfinished_one_and_finishes_it_first():
+    book = OrderBook()
+    for number in range(1, 101):
+        book.place(order_id=number, side="sell", price=5, qty=1)
+    plain = 1 | 1 << 8 | 1 << 16
+    assert book._call(book._state, bare.ONE, plain, 0, 0, 101, 5, 101, 0) & 3 == bare.FULL
+    result = book.place(order_id=102, side="sell", price=5, qty=3)
+    assert [(fill.maker, fill.qty) for fill in result.fills] == [(101, 1)]
+    assert result.leaves_qty == 2
+    done, reports = book.take_unread()
+    assert (done, len(reports)) == (1, 101)
+    book.check()
+
+
+@pytest.mark.skipif(COMPILED, reason="a constant of a compiled kernel is compiled, too")
+def test_asking_memory_early_changes_nothing(monkeypatch):
+    monkeypatch.setattr(bare, "DEEP", 0)
+    book = compiled("calm", **TINY)
+    for rows, reports, state in flow_of("calm", 4, 4, 40):
+        assert book.apply_batch(rows).tobytes() == reports.tobytes()
+        assert book.state_hash() == state
+
+
+def test_more_nodes_than_a_level_can_name_are_a_memory_error(monkeypatch):
+    monkeypatch.setattr(book_tables, "NODES_END", 8)
+    book = CompiledBook(1, "caller", LIMIT, node_rows=4)
+    place = Command(kind=1, side=1, time_in_force=1, qty=1)
+    for number in range(1, 6):
+        book.apply(place._replace(order_id=number, price=64 * number))
+    before = book.memory_hash()
+    with pytest.raises(MemoryError, match="16 nodes of prices; 8 is the most"):
+        book.apply(place._replace(order_id=6, price=64 * 6))
+    assert book.memory_hash() == before
+    assert book.apply(Command(kind=CommandKind.CANCEL, order_id=1))[0].code == 101, "a cancel needs no room"
+    book.check()
+
+
 # ── checked for real ─────────────────────────────────────────────────────────────────────────────
 
 

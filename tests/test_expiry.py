@@ -587,6 +587,12 @@ def test_what_falls_due_names_its_time_subject_and_handle(wheel):
     assert (wheel.now_ns, len(wheel), wheel.next_due_ns) == (10**18, 0, None)
 
 
+def test_time_0_is_a_time(wheel):
+    wheel.arm(due_ns=0)
+    assert wheel.next_due_ns == 0
+    assert [fired.due_ns for fired in wheel.advance(to=0)] == [0]
+
+
 def test_lower_ranks_fire_first_at_one_time(wheel):
     for rank in (2, 0, 2**15 - 1, 1):
         wheel.arm(due_ns=5, subject=rank, rank=rank)
@@ -661,6 +667,17 @@ def test_a_slot_whose_generations_are_used_up_is_retired(wheel):
     assert wheel.arm(due_ns=3) == (1 << 32) | 2
     assert not wheel.disarm(first)
     assert len(wheel) == 1
+
+
+def test_a_retired_slot_is_room_no_more():
+    wheel = TimingWheel(capacity=3)
+    wheel.arm(due_ns=1)
+    wheel._tables.arrays[TIMER_INDEX][1]["ref"] += (LAST_GENERATION - 1) << 32
+    wheel.advance(to=1)
+    handles = wheel.arm_batch(np.full(3, 2))
+    assert len(wheel._tables.arrays[TIMER_INDEX]) == 8
+    wheel.check()
+    assert [fired.handle for fired in wheel.advance(to=2)] == handles.tolist()
 
 
 def test_a_wheel_grows_while_it_is_used():
@@ -823,6 +840,7 @@ def test_a_wrong_arming_is_misuse_and_arms_nothing(wheel, arguments, clause):
 def test_numpy_integers_are_integers(wheel):
     handle = wheel.arm(due_ns=np.uint64(INT64_MAX), subject=np.int8(-1), rank=np.int16(3))
     assert wheel.advance(to=np.int64(INT64_MAX)) == [Fired(INT64_MAX, -1, handle)]
+    assert TimingWheel().arm(due_ns=np.int64(0), subject=np.int64(INT64_MIN), rank=np.uint8(0)) == 2**32 + 1
 
 
 @pytest.mark.parametrize(

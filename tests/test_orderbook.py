@@ -584,6 +584,22 @@ def test_a_sweep_reports_every_fill_however_many(book):
     book.check()
 
 
+def test_an_amend_reports_every_fill_however_many(book):
+    for number in range(1, 201):
+        sell(book, number, 100, 1)
+    buy(book, 1_000, 90, 1)
+    result = book.amend(order_id=1_000, price=100, qty=200)
+    assert (len(result.fills), result.leaves_qty) == (200, 0)
+    book.check()
+
+
+def test_nothing_is_unread_after_calls_that_returned(make):
+    for engine_book in (make(), make(ids="handles")):
+        engine_book.place(side="buy", price=1, qty=1)
+        done, reports = engine_book.take_unread()
+        assert (done, reports.dtype, len(reports)) == (0, REPORT, 0)
+
+
 def test_depth_shows_as_many_levels_as_are_asked_for(book):
     for number in range(1, 101):
         buy(book, number, number, 1)

@@ -525,3 +525,89 @@ def exact_entry(function: Callable[..., Any], arguments: int, what: str) -> Any:
     if name not in _ENTRIES:
         _ENTRIES[name] = _made(function, (_ARGUMENT,) * arguments, what)
     return _ENTRIES[name]
+
+
+# ── calls from C ─────────────────────────────────────────────────────────────────────────────────
+
+if not TYPE_CHECKING and COMPILED:
+
+    def record_at(dtype: np.dtype) -> Any:
+        """Make the accessor of records anywhere: accessor(address) gives the record there."""
+        record = numba.from_dtype(dtype)
+
+        @intrinsic
+        def read(_typing: Any, _address: Any) -> Any:
+            def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+                return builder.inttoptr(args[0], context.get_value_type(record))
+
+            return record(types.int64), codegen
+
+        return read
+
+    def home(dtypes: Sequence[np.dtype]) -> Any:  # noqa: ARG001 - the uncompiled one needs them
+        """Make what gives the state whose header stands at an address, after this function has written to the header.
+
+        Base addresses are loaded as invariant. So the compiler is told that it does not know this address.
+        """
+
+        @intrinsic
+        def state_at(_typing: Any, _address: Any) -> Any:
+            def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+                return builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0,~{memory}", [args[0]], side_effect=True)
+
+            return types.int64(types.int64), codegen
+
+        return state_at
+
+else:
+
+    def record_at(dtype: np.dtype) -> Any:
+        """Make the accessor of records anywhere: accessor(address) gives the record there."""
+        return lambda address: Row(memory_at(address, dtype, 1)[0])
+
+    def home(dtypes: Sequence[np.dtype]) -> Any:
+        """Make what gives the state whose header stands at an address."""
+        return lambda address: tables_at(address, dtypes)
+
+
+def memory_at(address: int, dtype: np.dtype, rows: int) -> np.ndarray:
+    """Look at memory that somebody else owns as rows of a table."""
+    if rows == 0:
+        return np.zeros(0, dtype)
+    raw: Any = (ctypes.c_char * (rows * dtype.itemsize)).from_address(address)
+    return np.frombuffer(raw, dtype, rows)
+
+
+def tables_at(address: int, dtypes: Sequence[np.dtype]) -> Tables:
+    """Look at the tables whose header stands at an address, in memory that somebody else owns."""
+    tables = Tables(dtypes)
+    header = memory_at(address, np.dtype("<i8"), 2 * len(dtypes)).tolist()
+    for index, dtype in enumerate(dtypes):
+        tables.arrays[index] = memory_at(header[2 * index], dtype, header[2 * index + 1])
+    return tables
+
+
+_CALLBACKS: Final[dict[str, Any]] = {}
+
+
+def callback(function: Callable[..., Any], arguments: int, what: str) -> int:
+    """Compile a kernel that C calls with `arguments` integers, or load it; gives its address, good until the process ends.
+
+    It takes and gives int64_t (a pointer is one), needs no Python and no lock. Only in a compiled run.
+    """
+    assert COMPILED, "a kernel has an address only if it is compiled"
+    name = f"{function.__module__}.{function.__qualname__}"
+    if name not in _CALLBACKS:
+        directory = cache_directory()
+        private = _private(directory)
+        with _numba_cache(str(directory) if private else ""):
+            known = private and _is_cached(directory, function)
+            started = time.perf_counter()
+            if not known:
+                print(f"rightsx: compiling {what}, once …", end="", file=sys.stderr, flush=True)
+            signature = types.int64(*(types.int64,) * arguments)
+            _CALLBACKS[name] = numba.cfunc(signature, cache=private, error_model="numpy")(function)
+            if not known:
+                print(f" {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
+    address: int = _CALLBACKS[name].address
+    return address

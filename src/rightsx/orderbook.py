@@ -57,10 +57,11 @@ REPORT_STRUCT: Final = Struct("<4q3I2BH")
 ORDER_ID: Final = Struct("<q")
 KIND_AT: Final = 44
 # How the compiled entry takes a single command: kind + side × 2^8 + time in force × 2^16 + flags × 2^24, then numbers.
-# The entry's answer is reports × 4 + how it ended.
+# The entry's answer is reports × 4 + how it ended, or −1 if a book or an account does not fit a record.
 ONE: Final = 1
 SLICES: Final = [slice(0, answer // 4 * REPORT.itemsize) for answer in range(4 * 64 + 1)]
 AMEND_BITS: Final = int(CommandKind.AMEND)
+NAMES_PRICE, NAMES_QTY = AmendFlag.PRICE << 24, AmendFlag.QTY << 24
 CANCEL_BITS: Final = int(CommandKind.CANCEL)
 GTC, CANCEL_TAKER = "gtc", "cancel_taker"  # what a place that names neither is; `SIDE_BITS` begin with them
 SIDE_BITS: Final = {name: int(CommandKind.PLACE | side << 8 | TimeInForce.GTC << 16) for name, side in SIDES.items()}
@@ -103,6 +104,8 @@ class BookResult:
     @property
     def fills(self) -> tuple[BareFill, ...]:
         """The trades of this command, in order."""
+        if len(self._raw) == REPORT_STRUCT.size:
+            return ()
         return tuple(BareFill(r.price, r.qty, r.other_order_id) for r in self.reports if r.kind == ReportKind.FILL)
 
     @property
@@ -259,13 +262,14 @@ class OrderBook:
             bits = SIDE_BITS[side]  # type: ignore[index]
             if time_in_force is not GTC or own_orders is not CANCEL_TAKER:
                 bits += TIME_BITS[time_in_force] + OWN_BITS[own_orders]  # type: ignore[index]
-            if post_only is False and not (account | book) >> 32:
+            if post_only is False:
                 answer = self._call(self._state, ONE, bits, book, account, order_id, price, qty, display)
-                if answer & 3:
+                if not answer & 3:
+                    result = BookResult()
+                    result._raw = self._bytes[SLICES[answer]]  # noqa: SLF001 - a constructor would cost 60 ns
+                    return result
+                if answer > 0:
                     return self._finish(answer, bits, book, account, order_id, price, qty, display)
-                result = BookResult()
-                result._raw = self._bytes[SLICES[answer]]  # noqa: SLF001 - a constructor would cost 60 ns
-                return result
         except (KeyError, TypeError, OverflowError):
             pass
         chosen_side = word("side", side, SIDES)
@@ -296,18 +300,36 @@ class OrderBook:
         Lowering the quantity keeps the place; a new price or a larger quantity enters anew. Refused:
         BadQuantity, BadTerms (neither named), OrderNotOpen, NotOwner, PostOnlyWouldCross.
         """
-        flags = (0 if price is None else int(AmendFlag.PRICE)) | (0 if qty is None else int(AmendFlag.QTY))
-        plain = self._plain(AMEND_BITS | flags << 24, order_id, account, 0 if price is None else price, 0 if qty is None else qty)
-        if plain is not None:
-            return plain
+        bits = AMEND_BITS
+        new_price = new_qty = 0
+        if price is not None:
+            bits, new_price = bits + NAMES_PRICE, price
+        if qty is not None:
+            bits, new_qty = bits + NAMES_QTY, qty
+        try:
+            answer = self._call(self._state, ONE, bits, 0, account, order_id, new_price, new_qty, 0)
+            if not answer & 3:
+                return result_of(self._bytes[SLICES[answer]])
+            if answer > 0:
+                return self._finish(answer, bits, 0, account, order_id, new_price, new_qty, 0)
+        except (TypeError, OverflowError):
+            pass
+        flags = (bits - AMEND_BITS) >> 24
         named = {key: value for key, value in (("price", price), ("qty", qty)) if value is not None}
         return self._apply(_within(CommandKind.AMEND, account=account, order_id=order_id, flags=flags, **named))
 
     def cancel(self, *, order_id: int, account: int = 0) -> BookResult:
         """Take a resting order out. Refused: OrderNotOpen, NotOwner."""
-        plain = self._plain(CANCEL_BITS, order_id, account)
-        if plain is not None:
-            return plain
+        try:
+            answer = self._call(self._state, ONE, CANCEL_BITS, 0, account, order_id, 0, 0, 0)
+            if not answer & 3:
+                result = BookResult()
+                result._raw = self._bytes[SLICES[answer]]  # noqa: SLF001 - as in `place`
+                return result
+            if answer > 0:
+                return self._finish(answer, CANCEL_BITS, 0, account, order_id, 0, 0, 0)
+        except (TypeError, OverflowError):
+            pass
         return self._apply(_within(CommandKind.CANCEL, account=account, order_id=order_id))
 
     def apply_batch(self, commands: np.ndarray) -> np.ndarray:
@@ -364,18 +386,6 @@ class OrderBook:
     def _check_number(self, book: int) -> None:
         if not 0 <= integer("book", book, Refusal.UnknownSeries) < self._books:
             raise MisuseError(f"book was {book}; there are {self._books}, from 0", Refusal.UnknownSeries)
-
-    def _plain(self, bits: int, order_id: int, account: int, price: int = 0, qty: int = 0) -> BookResult | None:
-        """Go the short way if these are exact integers that fit a record; None if they are not."""
-        try:
-            if account >> 32:
-                return None
-            answer = self._call(self._state, ONE, bits, 0, account, order_id, price, qty, 0)
-        except (TypeError, OverflowError):
-            return None
-        if answer & 3:
-            return self._finish(answer, bits, 0, account, order_id, price, qty, 0)
-        return result_of(self._bytes[SLICES[answer]])
 
     def _finish(self, answer: int, *numbers: Any) -> BookResult:
         """Finish a command that needs more room than a single one has, or that found another unfinished."""

@@ -508,12 +508,13 @@ def bare_run(state: int, count: int) -> int:
         if head["report"] + REPORTS_PER_STEP > head["report_rows"]:
             ended = FULL
             break
-        if not has_room(state):
+        kind = wide(command_at(state, row)["kind"])
+        # A cancel needs no room, and where memory is short it is what makes some.
+        if kind != CANCEL and not has_room(state):
             ended = GROW
             break
         if head["live"] >= DEEP and head["handles"] == 0:
             ask_early(state, row, count)
-        kind = wide(command_at(state, row)["kind"])
         if kind == PLACE:
             ended = place(state, row, row)
         elif kind == CANCEL:

@@ -58,7 +58,12 @@ _exact: Any = exact
 
 
 def bare_entry(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int) -> int:
-    """Call the kernel with ints that Python gives; a single order of theirs has no stop price and no deadline."""
+    """Call the kernel with ints that Python gives; a single order of theirs has no stop price and no deadline.
+
+    −1, and nothing is done, if a book or an account (b, c) of ONE does not fit a record: its bits would be cut off.
+    """
+    if _exact(what) == ONE and (_exact(b) | _exact(c)) >> 32 != 0:
+        return -1
     number: int = _call(
         _exact(state), _exact(what), _exact(a), _exact(b), _exact(c), _exact(d), _exact(e), _exact(f), _exact(g), 0, 0
     )
@@ -139,8 +144,8 @@ class CompiledBook:
 
     def apply_batch(self, commands: np.ndarray) -> np.ndarray:
         """Apply COMMAND[n] of the kinds PLACE, AMEND, CANCEL and give every REPORT. O(n + reports)."""
-        self.settle()
-        self._unread = (0, NO_REPORTS)
+        if not self.settle():
+            self._unread = (0, NO_REPORTS)
         rows = np.ascontiguousarray(commands)
         if rows.ctypes.data % 8:
             rows = rows.copy()
@@ -174,9 +179,9 @@ class CompiledBook:
             reports = self._out[: int(self._head["report"])]
             if self._out is self._scratch:
                 reports = reports.copy()
-            self._unread = (count, reports)
+            before, self._unread = self._unread, (count, reports)
             self._release()
-            self._unread = (0, NO_REPORTS)  # The caller has them.
+            self._unread = before  # The caller has them.
         except BaseException as error:
             self.settle()
             error.add_note(f"{self._unread[0]} of {count} commands were applied; take_unread() gives their reports")
@@ -227,16 +232,16 @@ class CompiledBook:
         self._head["held"] = 0
         self._rows, self._out = self._command, self._scratch
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """Bring a book that an exception left in the middle of a call to the end of the command that it was at.
 
-        Does nothing otherwise. May raise MemoryError, and then changes nothing that the next `settle`
+        Gives False if there was nothing to do. May raise MemoryError, and then changes nothing that the next `settle`
         cannot finish. O(1) if nothing is to be done.
         """
         head = self._head
         if not head["held"]:
             if not head["resuming"]:
-                return
+                return False
             self._rows, self._out = self._command, self._scratch
         if self._growth is not None:
             self._grow()
@@ -246,6 +251,7 @@ class CompiledBook:
         if head["command"]:
             self._unread = (int(head["command"]), self._out[: int(head["report"])].copy())
         self._release()
+        return True
 
     # ── queries ──────────────────────────────────────────────────────────────────────────────────
 
