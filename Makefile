@@ -14,7 +14,7 @@ help:
 	@echo "make test    all tests; the reference engine's branches are covered to the last one"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   nanoseconds per command of the reference engine"
-	@echo "make sim     random markets, audited, until stopped; SEED=n COMMANDS=n"
+	@echo "make sim     random markets on both engines, compared, until stopped; SEED=n COMMANDS=n ARGS=--help"
 	@echo "make format  write the code as ruff would"
 
 # Debian's python3 may come without ensurepip; pip can then fill the environment from outside.
@@ -44,7 +44,7 @@ bench: $(VENV)/ready
 SEED ?= 1
 COMMANDS ?= 0
 sim: $(VENV)/ready
-	$(RUN)/python tests/simulate_forever.py --seed $(SEED) --commands $(COMMANDS)
+	$(RUN)/python tests/simulate_forever.py --seed $(SEED) --commands $(COMMANDS) $(ARGS)
 
 format: $(VENV)/ready
 	$(RUN)/ruff check --fix .

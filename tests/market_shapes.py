@@ -1,4 +1,4 @@
-"""Thirty shapes of market flow: whole batches of COMMANDs from arrays drawn in advance, all from one seed.
+"""Shapes of market flow: whole batches of COMMANDs from arrays drawn in advance, all from one seed.
 
     MarketShape ─► MarketFlow(seed, market) ─► (command, payload) | COMMAND[n] | (command, payload) | …
       what the market is like        ▲            cold ones singly, hot ones in batches
@@ -30,6 +30,7 @@ from rightsx.protocol import (
     COMMAND,
     DAY_NS,
     FIRST_COLD_KIND,
+    INT64_MAX,
     PRICE_END,
     QTY_END,
     T0_NS,
@@ -176,7 +177,7 @@ def only(**given: float) -> dict[K, float]:
 
 
 QUIET: Final = Paper(auction=0, band=0, sizes=0, trial=0, wrong=0, hold=0, cooling_off=0, steps=0, taker_bps=(30,))
-LIMITED: Final = Limits(orders=25, accounts=30, holdings=40, series=25)
+LIMITED: Final = Limits(orders=20, accounts=16, holdings=40, series=16)
 
 MARKETS: Final[dict[str, MarketShape]] = {
     "everything": MarketShape(),
@@ -228,11 +229,12 @@ MARKETS: Final[dict[str, MarketShape]] = {
         paper=Paper(life=(DAY_NS, 2 * DAY_NS), grid=HOUR, steps=30), good_till=2 * HOUR, still=0.95, due=0.2, pace=HOUR, leap=0.5
     ),
     "edges": MarketShape(
-        mostly(DEPOSIT=8),
+        mostly(DEPOSIT=8, SET_TIER=3, SET_ACCOUNT=8, OPEN_ACCOUNT=0.1),
         Paper(par=(1, 2, 131_071, PRICE_END - 1), authorised=(1, 2, 131_071, 2**31 - 1), steps=3, wrong=0.1),
         cash=2**40,
         edges=0.3,
-        hostile=0.1,
+        hostile=0.05,
+        accounts=5,
     ),
     "riches": MarketShape(
         paper=Paper(par=(PRICE_END - 1,), authorised=(131_000,), steps=4), cash=2**58, qty=heavy(500, 20_000), accounts=6
@@ -296,6 +298,14 @@ MARKETS: Final[dict[str, MarketShape]] = {
         leap=0.2,
         batches=(1, 16, 64),
     ),
+    "late_defaults": MarketShape(
+        mostly(PLACE=60, DEFAULT=0.08, LOCK_VOUCHER=8),
+        Paper(life=(DAY_NS, 3 * DAY_NS), steps=2, auction=0.4),
+        times=(0.3, 0.7, 0, 0),
+        merchants=4,
+        series=6,
+        pace=HOUR // 12,
+    ),
     "chargebacks": MarketShape(
         mostly(CHARGEBACK=6, UNFREEZE=15, SUBSCRIBE=20, REFUND=8, WITHDRAW=5),
         Paper(cooling_off=0.8, trial=0.1),
@@ -357,6 +367,7 @@ class MarketFlow:
         self.shape = shape
         self.market = market
         self.rng = np.random.default_rng(seed)
+        self.past = np.zeros(0, COMMAND)
         total = sum(shape.weights.values())
         self._kinds = np.array([int(kind) for kind in shape.weights])
         self._shares = np.array([weight / total for weight in shape.weights.values()])
@@ -537,7 +548,18 @@ class MarketFlow:
         rows["ref"] = np.where(rng.random(n) < shape.ref, rng.integers(1, shape.refs + 1, n), 0)
         for place in np.flatnonzero(rng.random(n) < shape.hostile):
             self._bend(rows[place : place + 1])
+        self._repeat(rows)
         return rows
+
+    def _repeat(self, rows: np.ndarray) -> None:
+        """Let some commands be those of before that had a reference, to the last field but the time."""
+        named = rows[rows["ref"] != 0]
+        self.past = np.concatenate([self.past, named])[-32:]
+        if len(self.past):
+            at = np.flatnonzero(self.rng.random(len(rows)) < self.shape.ref / 4)
+            times = rows["time_ns"][at].copy()
+            rows[at] = self.past[self.rng.integers(0, len(self.past), len(at))]
+            rows["time_ns"][at] = times
 
     def _look(self) -> None:
         """Note who is there, what trades, who holds, what rests, which vouchers there are."""
@@ -814,11 +836,13 @@ class MarketFlow:
         rows["account"][at] = np.where(rows["kind"][at] == K.SET_ACCOUNT, self._people(n), 0)
         rows["other_account"][at] = rng.choice([0, 0, 1, 2, 3], n)
         rows["qty"][at] = self._edge(rng.choice([0, 0, 8, 1], n), -1, QTY_END - 1, QTY_END)
-        rows["price"][at] = self._edge(rng.choice([0, 0, self.shape.cash // 4], n), 1, -1, 2**62)
+        rows["price"][at] = self._edge(rng.choice([0, 0, self.shape.cash // 4], n), 1, -1, INT64_MAX)
 
     def _tier(self, rows: np.ndarray, at: np.ndarray) -> None:
         rows["other_account"][at] = self.rng.integers(1, 4, len(at))
-        rows["qty"][at] = self._edge(self.rng.choice([self.shape.cash // 6, self.shape.cash], len(at)), 0, 1, 2**62)
+        rows["qty"][at] = self._edge(
+            self.rng.choice([self.shape.cash // 6, self.shape.cash], len(at)), 0, 1, CASH_END - 1, CASH_END, INT64_MAX
+        )
 
     def _nothing(self, rows: np.ndarray, at: np.ndarray) -> None:
         """Say nothing more."""

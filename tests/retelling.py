@@ -19,6 +19,7 @@ from rightsx.protocol import (
     AT_ENGINE_CLOCK,
     DAY_NS,
     T0_NS,
+    TIME_END,
     AmendFlag,
     Command,
     CommandKind as K,
@@ -35,7 +36,7 @@ from rightsx.protocol import (
 )
 from rightsx.reference.twin import ReferenceExchange
 from rightsx.scenario import Scenario, ScenarioError
-from rightsx.vocabulary import unpack
+from rightsx.vocabulary import COMMANDS, unpack
 from twins import BookTwins, MarketTwins, Twins
 
 if TYPE_CHECKING:
@@ -98,9 +99,8 @@ def read_found(path: Path) -> Script:
 
 
 def _step_json(step: Step) -> dict[str, Any]:
-    fields = {name: value for name, value in step.command._asdict().items() if value and name != "kind"}
-    if step.command.time_ns == AT_ENGINE_CLOCK:
-        del fields["time_ns"]
+    usual = Command._field_defaults
+    fields = {name: value for name, value in step.command._asdict().items() if value != usual[name] and name != "kind"}
     told: dict[str, Any] = {"kind": K(step.command.kind).name, **fields}
     if step.payload:
         told["payload"] = step.payload.hex()
@@ -185,7 +185,7 @@ def moment(ns: int) -> str:
 def scenario_text(script: Script, about: str) -> str:
     """Write a script as a scenario, or raise `UnspeakableError`."""
     assert isinstance(script.twins, MarketTwins)
-    teller = _Teller(script.twins.venue)
+    teller = Teller(script.twins.venue)
     for step in script.steps:
         teller.tell(step)
     venue, rates = script.twins.venue, []
@@ -199,7 +199,7 @@ def scenario_text(script: Script, about: str) -> str:
     return "\n".join([*head, *teller.lines]) + "\n"
 
 
-class _Teller:
+class Teller:
     """Writes one command after another in the words of a scenario."""
 
     def __init__(self, venue: Venue) -> None:
@@ -208,7 +208,7 @@ class _Teller:
         self._clock = T0_NS
         self._made: dict[int, int] = {}
         self._called: dict[tuple[str, int], str] = {}
-        self._names: dict[str, set[str]] = {}
+        self._members: dict[str, int] = {}
 
     def tell(self, step: Step) -> None:
         if any(maker not in self._made for _, maker in step.names):
@@ -228,10 +228,10 @@ class _Teller:
         """Move the scenario's clock; a command without a time happens at the engine's."""
         clock = self._judge.clock_ns if command.time_ns == AT_ENGINE_CLOCK else command.time_ns
         if command.kind == K.ADVANCE or clock != self._clock:
-            if clock < max(self._clock, T0_NS):
-                if clock:
-                    raise UnspeakableError
-                return
+            if not clock and not self._judge.clock_ns:
+                return  # A scenario begins on day 0.
+            if not self._clock <= clock < TIME_END:
+                raise UnspeakableError
             self._clock = clock
             self.lines.append(f"at {moment(clock)}")
 
@@ -247,7 +247,10 @@ class _Teller:
             EventKind.TERMINAL_REGISTERED: ("terminal", "t", "extra"),
         }
         for event in events:
-            if event.kind in sorts and event.event_seq >= 0:
+            if event.kind == EventKind.IMPORTED:
+                self._called["account", event.account] = name = f"member{event.order_id}"
+                self._members[name] = event.account
+            elif event.kind in sorts and step.command.kind != K.IMPORT_MEMBERS:
                 sort, letter, field = sorts[EventKind(event.kind)]
                 number = getattr(event, field)
                 self._made[step.uid] = number
@@ -257,13 +260,19 @@ class _Teller:
         return f"x{step.uid}"
 
     def _name(self, sort: str, number: int) -> str:
-        return self._called.get((sort, number), str(number))
+        name = self._called.get((sort, number))
+        # Two numbers side by side might be read as one, so only what stands alone may be a number. Members of two
+        # merchants may have one number: the name is that of the last one.
+        if sort in ("account", "series") and (name is None or self._members.get(name, number) != number):
+            raise UnspeakableError
+        return name or str(number)
 
     def _words(self, command: Command, payload: bytes) -> str:
-        verb = _VERBS.get(K(command.kind))
-        if verb is None:
+        kind = K(command.kind)
+        meant = {"kind", "time_ns", *(argument.field for argument in COMMANDS[kind])}
+        if any(getattr(command, name) for name in Command._fields if name not in meant):
             raise UnspeakableError
-        return verb(self, command, unpack(command, payload) if payload else {})
+        return _VERBS[kind](self, command, unpack(command, payload) if payload else {})
 
     def _account(self, number: int) -> str:
         return self._name("account", number)
@@ -284,7 +293,7 @@ def _limits(command: Command) -> str:
     return "".join(f" {name}={value}" for name, value in pairs if value) + _no_ref(command.ref)
 
 
-def _order(teller: _Teller, command: Command, _: Any) -> str:
+def _order(teller: Teller, command: Command, _: Any) -> str:
     flags, tif = command.flags, command.time_in_force
     if command.side not in Side._value2member_map_ or tif not in TimeInForce._value2member_map_ or command.qty <= 0:
         raise UnspeakableError
@@ -306,13 +315,15 @@ def _order(teller: _Teller, command: Command, _: Any) -> str:
     if tif == TimeInForce.GTD:
         words.append(f"till={moment(command.deadline_ns)}")
     elif command.deadline_ns:
+        if tif != TimeInForce.FOK:
+            raise UnspeakableError
         words.append(f"budget={command.deadline_ns}")
     given = (("show", command.display), ("stop", command.stop_price), ("id", command.order_id), ("ref", command.ref))
     words += [f"{name}={value}" for name, value in given if value]
     return " ".join(words)
 
 
-def _amend(teller: _Teller, command: Command, _: Any) -> str:
+def _amend(teller: Teller, command: Command, _: Any) -> str:
     if command.flags not in (1, 2, 3):
         raise UnspeakableError
     price = f" price={command.price}" if command.flags & AmendFlag.PRICE else ""
@@ -320,7 +331,7 @@ def _amend(teller: _Teller, command: Command, _: Any) -> str:
     return f"amend {teller._account(command.account)} {teller._name('order', command.order_id)}{price}{qty}{_ref(command.ref)}"
 
 
-def _listing(teller: _Teller, command: Command, payload: dict[str, Any]) -> str:
+def _listing(teller: Teller, command: Command, payload: dict[str, Any]) -> str:
     terms = {Term(int(term)): value for term, value in payload["terms"].items()}
     words = [f"series NEW {teller._account(command.account)} {payload['product']}"]
     if payload["ref"] or not {Term.PAR, Term.ISSUE_PRICE, Term.AUTHORISED, Term.EXPIRE_NS, Term.POLICY} <= set(terms):
@@ -335,6 +346,8 @@ def _listing(teller: _Teller, command: Command, payload: dict[str, Any]) -> str:
         elif term in (Term.COOLING_OFF_NS, Term.HOLD_NS):
             words.append(f"{name.removesuffix('_ns')}={value}ns")
         elif term in (Term.RESALE, Term.GIFTS, Term.TRIAL, Term.CLAWBACK):
+            if value not in (0, 1):
+                raise UnspeakableError
             words.append(f"{name}={'yes' if value else 'no'}")
         elif term == Term.POLICY:
             if value not in Policy._value2member_map_:
@@ -349,12 +362,12 @@ def _listing(teller: _Teller, command: Command, payload: dict[str, Any]) -> str:
     return " ".join(words + ([f"caps={caps}"] if caps else []))
 
 
-def _store_word(teller: _Teller, store: int) -> str:
+def _store_word(teller: Teller, store: int) -> str:
     return f" at={teller._name('store', store)}" if store else ""
 
 
-def _holder(verb: str) -> Callable[[_Teller, Command, Any], str]:
-    def words(teller: _Teller, command: Command, _: Any) -> str:
+def _holder(verb: str) -> Callable[[Teller, Command, Any], str]:
+    def words(teller: Teller, command: Command, _: Any) -> str:
         told = f"{verb} {teller._account(command.account)} {command.qty} {teller._name('series', command.series)}"
         if verb == "redeem":
             told += _store_word(teller, command.other_account)
@@ -368,17 +381,17 @@ def _holder(verb: str) -> Callable[[_Teller, Command, Any], str]:
     return words
 
 
-def _grant(teller: _Teller, command: Command, _: Any) -> str:
+def _grant(teller: Teller, command: Command, _: Any) -> str:
     merchant, account = teller._account(command.account), teller._account(command.other_account)
     return f"grant {merchant} {account} {command.qty} {teller._name('series', command.series)}{_no_ref(command.ref)}"
 
 
-def _give(teller: _Teller, command: Command, _: Any) -> str:
+def _give(teller: Teller, command: Command, _: Any) -> str:
     giver, recipient = teller._account(command.account), teller._account(command.other_account)
     return f"give {giver} {recipient} {command.qty} {teller._name('series', command.series)}{_ref(command.ref)}"
 
 
-def _bill(teller: _Teller, command: Command, _: Any) -> str:
+def _bill(teller: Teller, command: Command, _: Any) -> str:
     products = teller._judge.products()
     if not 0 < command.order_id <= len(products):
         raise UnspeakableError
@@ -387,7 +400,7 @@ def _bill(teller: _Teller, command: Command, _: Any) -> str:
     return told + _store_word(teller, command.other_account) + _ref(command.ref)
 
 
-def _lock(teller: _Teller, command: Command, _: Any) -> str:
+def _lock(teller: Teller, command: Command, _: Any) -> str:
     series = teller._judge.series(command.series)
     bits = [bit for bit in range(64) if command.stop_price >> bit & 1]
     if series is None or not bits:
@@ -398,37 +411,37 @@ def _lock(teller: _Teller, command: Command, _: Any) -> str:
     return f"{told} ttl={command.deadline_ns}ns at={at}{grace}{_ref(command.ref)}"
 
 
-def _upload(teller: _Teller, command: Command, _: Any) -> str:
+def _upload(teller: Teller, command: Command, _: Any) -> str:
     store = f" store={teller._name('store', command.other_account)}" if command.other_account else ""
     by = f" by={teller._account(command.account)}" if command.account else ""
     told = f"upload {teller._name('voucher', command.order_id)} at={command.display} used={moment(command.deadline_ns)}"
     return told + store + by + _ref(command.ref)
 
 
-def _cancel_all(teller: _Teller, command: Command, _: Any) -> str:
+def _cancel_all(teller: Teller, command: Command, _: Any) -> str:
     account = f" account={teller._account(command.account)}" if command.account else ""
     series = f" series={teller._name('series', command.series)}" if command.series else ""
     return f"cancel_all{account}{series}{_no_ref(command.ref)}"
 
 
-def _cancel_after(teller: _Teller, command: Command, _: Any) -> str:
+def _cancel_after(teller: Teller, command: Command, _: Any) -> str:
     when = moment(command.deadline_ns) if command.deadline_ns else "0"
     return f"cancel_after {teller._account(command.account)} {when}{_no_ref(command.ref)}"
 
 
-def _cash(verb: str) -> Callable[[_Teller, Command, Any], str]:
+def _cash(verb: str) -> Callable[[Teller, Command, Any], str]:
     return lambda teller, command, _: f"{verb} {teller._account(command.account)} {command.qty}{_ref(command.ref)}"
 
 
-def _on_account(verb: str) -> Callable[[_Teller, Command, Any], str]:
+def _on_account(verb: str) -> Callable[[Teller, Command, Any], str]:
     return lambda teller, command, _: f"{verb} {teller._account(command.account)}{_no_ref(command.ref)}"
 
 
-def _on_series(verb: str) -> Callable[[_Teller, Command, Any], str]:
+def _on_series(verb: str) -> Callable[[Teller, Command, Any], str]:
     return lambda teller, command, _: f"{verb} {teller._name('series', command.series)}{_no_ref(command.ref)}"
 
 
-def _register(teller: _Teller, command: Command, payload: dict[str, Any]) -> str:
+def _register(teller: Teller, command: Command, payload: dict[str, Any]) -> str:
     _no_ref(payload["ref"])
     if command.kind == K.REGISTER_MERCHANT:
         return "merchant NEW"
@@ -439,17 +452,17 @@ def _register(teller: _Teller, command: Command, payload: dict[str, Any]) -> str
     return f"{verb} NEW {teller._account(command.account)}{pays}"
 
 
-def _import(teller: _Teller, command: Command, payload: dict[str, Any]) -> str:
+def _import(teller: Teller, command: Command, payload: dict[str, Any]) -> str:
     rows = " ".join(f"{member}:{balance}" for member, balance in payload["rows"])
     by = f" by={teller._account(command.account)}"
     return f"import {teller._name('series', command.series)} {rows}{_ref(payload['ref'])}{by}"
 
 
-def _cancel(teller: _Teller, command: Command, _: Any) -> str:
+def _cancel(teller: Teller, command: Command, _: Any) -> str:
     return f"cancel {teller._account(command.account)} {teller._name('order', command.order_id)}{_ref(command.ref)}"
 
 
-_VERBS: Final[dict[K, Callable[[_Teller, Command, Any], str]]] = {
+_VERBS: Final[dict[K, Callable[[Teller, Command, Any], str]]] = {
     K.PLACE: _order,
     K.CANCEL: _cancel,
     K.AMEND: _amend,

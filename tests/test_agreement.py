@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agreement import SHAPE_NAMES, Case, agree, compare, explain, judge_alone, judge_script, run
+from agreement import SHAPE_NAMES, Case, Replay, agree, compare, explain, judge_alone, judge_script, main, run, script_of
 from market_flow import HOUR
 from market_shapes import MARKETS, flow_of
-from retelling import read_found
+from retelling import Teller, UnspeakableError, json_script, json_text, read_found, scenario_script, scenario_text
 from rightsx._jit import COMPILED
 from rightsx.errors import CorruptionError, MisuseError
 from rightsx.protocol import (
@@ -46,6 +46,7 @@ from rightsx.reference.audit import canonical
 from rightsx.reference.bare import ReferenceBook, reports_of
 from rightsx.reference.twin import ReferenceExchange
 from rightsx.vocabulary import cold_command, command
+from simulate_forever import simulate
 from twins import FORKS, MarketTwins, Watch, first_difference, parts_of, rows_differ
 
 forks = pytest.mark.skipif(not FORKS, reason="what hangs or dies is judged in a forked process")
@@ -183,6 +184,30 @@ def test_both_exchanges_raise_the_same_for_what_is_no_command_and_keep_their_sta
             said.append((type(caught.value), str(caught.value)))
         assert said[0] == said[1]
         assert not pair.whole_differs()
+
+
+# ── what was found ───────────────────────────────────────────────────────────────────────────────
+
+
+LAST_PLACE_OF_A_NODE = """
+merchant m
+accounts a b
+deposit a 100
+deposit b 1
+series S m tea par=97 issue_price=88 authorised=5 000 expire=day(4) policy=forfeit steps=day(1):67 open_at=day(2)
+buy a 1 S @ 69
+buy b 1 S @ 1
+at day(2)
+"""
+
+
+@pytest.mark.parametrize("text", [LAST_PLACE_OF_A_NODE])
+def test_what_differed_once_agrees_now(text):
+    """The sweep of the bid at 69 leaves a node whose only child is at its last place, where a mask of all places below is
+    all bits but the sign: uncompiled, an auction's walk from the lowest bid up went on to nowhere.
+    """
+    outcome = judge_script(scenario_script(text, MarketTwins()))
+    assert not outcome.what, outcome.said
 
 
 # ── what the flows hardly meet ───────────────────────────────────────────────────────────────────
@@ -353,12 +378,14 @@ def test_a_planted_difference_is_found_bisected_shrunk_and_can_be_run_again(shap
 
 
 @forks
-def test_a_run_that_differs_fails_with_what_is_needed_to_see_it_again(tmp_path):
+def test_a_run_that_differs_fails_with_what_is_needed_to_see_it_again(tmp_path, capsys):
     with pytest.raises(AssertionError, match=f"shape everything, seed {SEED}, command .*: state: counters › lot_seq") as caught:
         agree(Case("everything", SEED, 4_000, subject=ForgetsToCount), folder=tmp_path, seconds=5)
     (path,) = tmp_path.iterdir()
     assert f"python tests/agreement.py {path}" in str(caught.value)
     assert "UNFREEZE" in str(caught.value)
+    assert main([str(path)]) == 0
+    assert f"{path}: agreed after 2 commands" in capsys.readouterr().out
 
 
 def test_a_difference_is_named_by_its_place():
@@ -377,6 +404,62 @@ def test_the_first_event_that_differs_is_told_in_words():
     assert at == 0
     assert "(time_ns 0 / 7)" in said
     assert rows_differ(rows, rows[:0])[1].endswith("subject: no more")
+
+
+@pytest.mark.parametrize("shape", ["everything", "vouchers", "primary", "defaults", "cancel_storm", "switches", "references"])
+def test_a_script_told_in_words_is_the_same_market(shape, monkeypatch):
+    # A scenario's words build no hostile record.
+    paper = replace(MARKETS[shape].paper, wrong=0)
+    monkeypatch.setitem(MARKETS, shape, replace(MARKETS[shape], hostile=0, edges=0, paper=paper))
+    case = Case(shape, SEED, 700)
+    script = script_of(case, 10**9)
+    told = script._replace(steps=speakable(script))
+    assert len(told.steps) > 80
+    heard = scenario_script(scenario_text(told, case.shape), script.twins)
+    states = []
+    for steps in (told.steps, heard.steps):
+        play = Replay(script._replace(steps=steps, twins=replace(heard.twins, subject=Planted)), Watch())
+        for step in steps:
+            play.ask_judge(step)
+        states.append(canonical(play.pair.judge._market)[2:10])
+    accounts, series = ([state[part] for state in states] for part in (0, 6))
+    # Stores and terminals have got other names.
+    assert [row[:-1] for row in accounts[0]] == [row[:-1] for row in accounts[1]]
+    assert series[0] == series[1]
+
+
+def speakable(script):
+    """List the steps that words can say; what names what they make goes with those that they cannot."""
+    steps, gone = [], set()
+    teller = Teller(script.twins.venue)
+    for step in script.steps:
+        try:
+            if not any(maker in gone for _, maker in step.names):
+                teller.tell(step)
+                steps.append(step)
+                continue
+        except UnspeakableError:
+            pass
+        gone.add(step.uid)
+    return steps
+
+
+def test_a_script_in_json_is_the_same_script():
+    script = script_of(Case("everything", SEED, 500), 500)
+    again = json_script(json_text(script, "about"))
+    assert again.steps == script.steps
+    assert again.twins == script.twins
+    books = script_of(Case("book:tiny_buffer_handles", SEED, 300), 300)
+    assert json_script(json_text(books, "about")) == books
+
+
+def test_a_simulation_can_be_gone_on_with(capsys):
+    def digest_of(seeds, before):
+        assert simulate(seeds, ("calm", "book:calm", "audited"), 150, 0, before) == 0
+        return capsys.readouterr().out.split()[-1]
+
+    first = digest_of([SEED, SEED + 1], b"")
+    assert digest_of([SEED + 2], bytes.fromhex(first)) == digest_of([SEED, SEED + 1, SEED + 2], b"")
 
 
 # ── a state machine ──────────────────────────────────────────────────────────────────────────────

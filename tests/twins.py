@@ -53,6 +53,8 @@ from rightsx.vocabulary import describe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from rightsx.reference.state import Market
+
 USUAL: Final = Venue()
 Part = tuple[Command, bytes] | np.ndarray
 FORKS: Final = hasattr(os, "fork") and not os.environ.get("RIGHTSX_IN_PROCESS")
@@ -313,7 +315,9 @@ class MarketPair:
             except (AuditError, AssertionError) as error:
                 return f"the subject's books do not add up: {error}"
             hashes = self.judge.state_hash(), self.subject.state_hash()
-        return "" if hashes[0] == hashes[1] else f"state_hash: {hashes[0]} / {hashes[1]}"
+        if hashes[0] != hashes[1]:
+            return f"state_hash: {hashes[0]} / {hashes[1]}"
+        return rows_lost(self.subject._memory, self.judge._market) if hasattr(self.subject, "_memory") else ""
 
     def queries_differ(self) -> str:
         """Compare every query about everything that there is, and some things that there are not; "" if alike."""
@@ -353,6 +357,31 @@ class MarketPair:
         sort, kind, field = _MADE.get(command.kind, ("", 0, ""))
         found = answers[answers["kind"] == kind] if sort else answers[:0]
         return (sort, int(found[0][field])) if len(found) else None
+
+
+def rows_lost(memory: Any, market: Market) -> str:
+    """Say of which pool of the compiled exchange a row is neither in use nor free; "" if of none. O(rows)."""
+    from rightsx.engine.memory import FUNDS, HEADS, HOLDING, ORDERS, REFERENCE, TIMER_INDEX, VOUCHER  # noqa: PLC0415
+    from rightsx.expiry import WHEEL_INDEX  # noqa: PLC0415
+
+    head, funds, wheel, world = memory.arrays[HEADS][0], memory.arrays[FUNDS][0], memory.arrays[WHEEL_INDEX][0], memory.world
+    vouchers = [voucher for series in market.series for voucher in series.vouchers.values()]
+    owners: list[Any] = [*market.orders.values(), *vouchers]
+    owners += [holding for series in market.series for holding in series.holdings.values()]
+    for name, counts, index, link, live in (
+        ("order", head, ORDERS, "next", len(market.orders)),
+        ("holding", funds, HOLDING, "next", market.holding_count),
+        ("lot", funds, HOLDING + 2, "next", sum(len(one.lots) for one in owners)),
+        ("voucher", world, VOUCHER, "next", len(vouchers)),
+        ("reference", world, REFERENCE, "first_seq", len(market.references)),
+        ("timer", wheel, TIMER_INDEX, "next", len(market.timers)),
+    ):
+        used, free, slot = int(counts[f"{name}_used"]) - 1, 0, int(counts[f"{name}_free"])
+        while slot and free <= used:
+            free, slot = free + 1, int(memory.arrays[index][slot][link])
+        if used != free + live:
+            return f"{name} rows: {used} were used, {free} are free, {live} should be in use"
+    return ""
 
 
 _MADE: Final[dict[int, tuple[str, int, str]]] = {

@@ -306,7 +306,7 @@ def level_before(state: int, level: int) -> int:
     place = level & (FAN - 1)
     while slot != NIL:
         node = node_at(state, slot)
-        left = node["bitmap"] & (bit(place) - 1)
+        left = node["bitmap"] & ~wrap_mul(-1, 1 << place)
         if left != 0:
             place = 63 - leading_zeros(left)
             if node["shift"] == 0:
