@@ -40,15 +40,16 @@ BY_EVERY_ENGINE = {"test_exchange", "test_hostile", "test_events", "test_reports
 def pytest_generate_tests(metafunc):
     """Let the tests of these files run on every engine."""
     if metafunc.module.__name__.rpartition(".")[2] in BY_EVERY_ENGINE:
-        metafunc.fixturenames.insert(0, "by_engine")  # before whatever makes an Exchange
-        metafunc.parametrize("by_engine", ["compiled", "reference"], indirect=True)
+        metafunc.fixturenames.append("by_engine")
+        metafunc.parametrize("by_engine", ["compiled", "reference"])
 
 
-@pytest.fixture
-def by_engine(request, monkeypatch):
-    """Make this engine the default of `Exchange`."""
-    monkeypatch.setitem(Exchange.__init__.__kwdefaults__, "engine", request.param)
-    return request.param
+@pytest.fixture(autouse=True)
+def _by_engine(request, monkeypatch):
+    """Make the engine of a test's `by_engine` the default of `Exchange`; autouse, to come before whatever makes one."""
+    engine = getattr(getattr(request.node, "callspec", None), "params", {}).get("by_engine")
+    if engine:
+        monkeypatch.setitem(Exchange.__init__.__kwdefaults__, "engine", engine)
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +58,6 @@ def _every_command_is_audited(request, monkeypatch):
 
     Whole demos audit themselves at their own intervals, or a test would take minutes: `unaudited`.
     """
-    # Here, because whatever makes an Exchange is made later.
-    engine = getattr(getattr(request.node, "callspec", None), "params", {}).get("by_engine")
-    if engine:
-        monkeypatch.setitem(Exchange.__init__.__kwdefaults__, "engine", engine)
     if request.node.get_closest_marker("unaudited"):
         return
     keep = Exchange._keep

@@ -21,7 +21,8 @@ from typing import Final
 
 import numpy as np
 
-from rightsx._jit import Tables, kernel, leaf, mul_div, shift_right, table, wide, wrap_mul
+from rightsx._jit import Tables, aligned_zeros, kernel, leaf, mul_div, shift_right, table, wide, wrap_mul
+from rightsx.probing import pair_homes, spots_of
 
 FUNDS: Final = np.dtype(
     [
@@ -112,14 +113,6 @@ def cash_credit(state: int, account: int, amount: int) -> None:
     """Add to an account's free cash; a negative amount takes away what the caller has checked is there."""
     row = account_at(state, account)
     row["cash_free"] = row["cash_free"] + amount
-
-
-@leaf
-def cash_lock(state: int, account: int, amount: int) -> None:
-    """Move free cash to locked; a negative amount moves it back."""
-    row = account_at(state, account)
-    row["cash_free"] = row["cash_free"] - amount
-    row["cash_locked"] = row["cash_locked"] + amount
 
 
 @kernel
@@ -504,31 +497,21 @@ def account_tables(tables: Tables, *, rows: int) -> None:
     funds = tables.arrays[FIRST_TABLE][0]
     funds["account_count"] = funds["holding_used"] = funds["lot_used"] = 1
     funds["account_rows"] = funds["holding_rows"] = funds["lot_rows"] = rows
-    funds["holding_shift"] = TAG_BITS + 1 - (2 * rows).bit_length()
+    funds["holding_shift"] = holding_shift(rows)
     tables.arrays[FIRST_TABLE + 1]["terminals"][0] = -1
 
 
-def accounts_grow(tables: Tables, rows: int) -> None:
-    """Make room for so many accounts. O(accounts)."""
-    tables.grow(FIRST_TABLE + 1, rows)
-    tables.arrays[FIRST_TABLE][0]["account_rows"] = len(tables.arrays[FIRST_TABLE + 1])
-
-
-def lots_grow(tables: Tables) -> None:
-    """Double the lots. O(lots)."""
-    tables.grow(FIRST_TABLE + 4, 2 * len(tables.arrays[FIRST_TABLE + 4]))
-    tables.arrays[FIRST_TABLE][0]["lot_rows"] = len(tables.arrays[FIRST_TABLE + 4])
-
-
-def holdings_grow(tables: Tables) -> np.ndarray:
-    """Double the holdings and empty their cells; gives the slots to enter again, in the order of the old cells. O(holdings)."""
+def holding_cells(tables: Tables, rows: int) -> np.ndarray:
+    """Make the cells for so many holdings, those that there are entered. O(cells)."""
     slots = tables.arrays[FIRST_TABLE + 3]["slot"]
-    old: np.ndarray = slots[slots != NIL]
-    rows = 2 * len(tables.arrays[FIRST_TABLE + 2])
-    tables.grow(FIRST_TABLE + 2, rows)
-    tables.put(FIRST_TABLE + 3, np.zeros(0, HOLDCELL))
-    tables.grow(FIRST_TABLE + 3, 2 * rows)
-    funds = tables.arrays[FIRST_TABLE][0]
-    funds["holding_rows"] = rows
-    funds["holding_shift"] -= 1
-    return old
+    slots = slots[slots != NIL]
+    cells = aligned_zeros(2 * rows, HOLDCELL)
+    held = tables.arrays[FIRST_TABLE + 2][slots]
+    # A holding's key is hashed as (series, account).
+    cells["slot"][spots_of(pair_homes(held["series"], held["account"], holding_shift(rows)), len(cells))] = slots
+    return cells
+
+
+def holding_shift(rows: int) -> int:
+    """Give 32 − log2 of the cells for so many holdings."""
+    return TAG_BITS + 1 - (2 * rows).bit_length()

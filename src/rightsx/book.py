@@ -41,6 +41,7 @@ from rightsx._jit import (
     wide,
     wrap_mul,
 )
+from rightsx.probing import spots_of
 from rightsx.protocol import INT64_MAX, OrderFlag
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
@@ -679,19 +680,7 @@ def growth_due(tables: Tables) -> Growth:
 
 
 def ids_enter(new: np.ndarray, old: np.ndarray, shift: int) -> None:
-    """Enter the cells of an old table into an empty new one, as one by one in order of (home, old place) would. O(cells).
-
-    Linear probing in order of home: a cell stands at its home or right behind the one before it.
-    """
-    places = np.flatnonzero(old["slot"])
-    homes = (old["tag"][places].astype(np.int64) & HALF) >> shift
-    order = np.argsort(homes, kind="stable")
-    count = np.arange(len(order), dtype=np.int64)
-    spots = np.maximum.accumulate(homes[order] - count) + count
-    around = spots >= len(new)
-    inside = order[~around]
-    new[spots[~around]] = old[places[inside]]
-    # What is pushed past the end goes to the first empty cells from the start.
-    for cell in old[places[order[around]]]:
-        spot = int(np.flatnonzero(new["slot"] == 0)[0])
-        new[spot] = cell
+    """Enter the cells of an old table into an empty new one. O(cells)."""
+    cells = old[old["slot"] != NIL]
+    homes = (cells["tag"].astype(np.int64) & HALF) >> shift
+    new[spots_of(homes, len(new))] = cells

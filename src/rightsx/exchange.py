@@ -26,7 +26,7 @@ from __future__ import annotations
 import reprlib
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rightsx import reports, results, schedule as schedules
 from rightsx.border import SIDES, TIMES_IN_FORCE, Span, Time, iso, span_ns, text, time_ns as to_ns, word
@@ -49,8 +49,10 @@ from rightsx.protocol import (
     Terms,
     TimeInForce,
     Venue,
+    event_records,
     events_of,
 )
+from rightsx.twins import twin_of
 from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps, word as shown
 from rightsx.vocabulary import check_command, cold_command, command, integer
 
@@ -74,9 +76,7 @@ if TYPE_CHECKING:
         AccountView,
         AuctionRow,
         HoldingView,
-        Level,
         OrderView,
-        ProductView,
         Report,
         SeriesView,
         Statement,
@@ -86,37 +86,6 @@ if TYPE_CHECKING:
 POLICIES: Final = {"forfeit": Policy.FORFEIT, "principal": Policy.PRINCIPAL}
 TRIGGERS: Final = {"rise": OrderFlag.STOP_RISE, "fall": OrderFlag.STOP_FALL}
 FOREVER: Final = 2**62
-
-
-class Twin(Protocol):
-    """What an engine offers the face: commands, the whole, queries."""
-
-    @property
-    def clock_ns(self) -> int: ...  # noqa: D102
-    @property
-    def next_due_ns(self) -> int | None: ...  # noqa: D102
-    @property
-    def platform_cash(self) -> int: ...  # noqa: D102
-
-    def apply(self, command: Command, payload: bytes = b"") -> list[Event]: ...  # noqa: D102
-    def apply_batch(self, records: np.ndarray) -> np.ndarray: ...  # noqa: D102
-    def check(self) -> None: ...  # noqa: D102
-    def state_hash(self) -> str: ...  # noqa: D102
-    def account(self, account: int) -> AccountView | None: ...  # noqa: D102
-    def holding(self, account: int, series: int) -> HoldingView | None: ...  # noqa: D102
-    def series(self, series: int) -> SeriesView | None: ...  # noqa: D102
-    def products(self) -> list[ProductView]: ...  # noqa: D102
-    def product(self, merchant: int, name: str) -> ProductView | None: ...  # noqa: D102
-    def depth(self, series: int, side: Side, most: int | None) -> list[Level]: ...  # noqa: D102
-    def auction(self, series: int) -> list[AuctionRow]: ...  # noqa: D102
-    def order(self, order_id: int) -> OrderView | None: ...  # noqa: D102
-    def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]: ...  # noqa: D102
-    def queue(self, series: int, side: Side) -> list[OrderView]: ...  # noqa: D102
-    def voucher(self, voucher_id: int) -> VoucherView | None: ...  # noqa: D102
-    def channels(self) -> list[str]: ...  # noqa: D102
-    def stores(self, merchant: int) -> dict[str, int]: ...  # noqa: D102
-    def terminals(self, merchant: int) -> list[str]: ...  # noqa: D102
-    def member(self, merchant: int, member: int) -> int | None: ...  # noqa: D102
 
 
 class Exchange:
@@ -155,9 +124,11 @@ class Exchange:
         caps = {name: _rate(name, value, 1) for name, value in (limits or Limits())._asdict().items()}
         days = _rate("reference_days", reference_days, 1, MAX_REFERENCE_DAYS + 1)
         venue = Venue(_rate("gift_fee", gift_fee, 0), days, Limits(**caps))
-        self._twin = _twin(engine, venue)
+        self._twin = twin_of(engine, venue)
         self._clock = clock
         self._raises = _switch("raise_on_refusal", raise_on_refusal)
+        self._unread: tuple[int, np.ndarray] = (0, event_records(()))
+        self._cut = False
         self._events: list[Event] | None = [] if _switch("keep_events", keep_events) else None
 
     # ── accounts and cash ────────────────────────────────────────────────────────────────────────
@@ -681,7 +652,7 @@ class Exchange:
         Raises `MisuseError` for anything but a `Command` of integers within their fields and for an
         unknown kind, `CorruptionError` for a payload that is not what the command states.
         """
-        events = self._twin.apply(check_command(record), payload)
+        events = self._applied(check_command(record), payload)
         self._keep(events)
         return tuple(events)
 
@@ -690,10 +661,24 @@ class Exchange:
 
         Raises `MisuseError` before the first write for another dtype, an unknown kind, or a cold one.
         """
-        records = self._twin.apply_batch(commands)
+        if self._cut:
+            self._keep_unread()
+        try:
+            records = self._twin.apply_batch(commands)
+        except BaseException:
+            self._keep_unread()
+            raise
         if self._events is not None:
             self._events.extend(events_of(records))
         return records
+
+    def take_unread(self) -> tuple[int, np.ndarray]:
+        """Give what a call that an exception cut short (Ctrl-C, no memory) had done, once: how many commands, and their EVENTs.
+
+        Those commands are done whole, the ones after them were not begun. (0, EVENT[0]) where there is nothing.
+        """
+        unread, self._unread = self._unread, (0, event_records(()))
+        return unread
 
     @property
     def events(self) -> Sequence[Event]:
@@ -874,11 +859,30 @@ class Exchange:
         return max(named, AT_ENGINE_CLOCK + 1)
 
     def _hot(self, kind: CommandKind, time_ns: Time | None, **arguments: int) -> list[Event]:
-        return self._keep(self._twin.apply(command(kind, time_ns=self._stamp(time_ns), **arguments)))
+        return self._keep(self._applied(command(kind, time_ns=self._stamp(time_ns), **arguments)))
 
     def _cold(self, kind: CommandKind, time_ns: Time | None, payload: Mapping[str, object], **arguments: int) -> list[Event]:
         record, data = cold_command(kind, payload, time_ns=self._stamp(time_ns), **arguments)
-        return self._keep(self._twin.apply(record, data))
+        return self._keep(self._applied(record, data))
+
+    def _applied(self, record: Command, payload: bytes = b"") -> list[Event]:
+        if self._cut:
+            self._keep_unread()
+        try:
+            return self._twin.apply(record, payload)
+        except BaseException:
+            self._keep_unread()
+            raise
+
+    def _keep_unread(self) -> None:
+        """Keep what a call had done that is cut short: `take_unread` gives it to whoever made the call."""
+        self._cut = True  # until it is kept: this can be cut short, too
+        done, events = self._twin.take_unread()
+        self._cut = False
+        if len(events):
+            self._unread = (done, events)
+            if self._events is not None:
+                self._events.extend(events_of(events))
 
     def _keep(self, events: list[Event]) -> list[Event]:
         """Remember events, raise a refusal if that is wanted, and answer a repeat as the first time."""
@@ -908,17 +912,6 @@ class Exchange:
 
     def _store(self, store: int | str, merchant: int) -> int:
         return _known(store, self._twin.stores(merchant), "store", 2**32 - 1)
-
-
-def _twin(engine: str, venue: Venue) -> Twin:
-    """Make the engine that was chosen; the other one is not even loaded."""
-    if engine == "reference":
-        from rightsx.reference.twin import ReferenceExchange  # noqa: PLC0415
-
-        return ReferenceExchange(venue)
-    from rightsx.engine.twin import CompiledExchange  # noqa: PLC0415 - numba loads at the first compiled use
-
-    return CompiledExchange(venue)
 
 
 _FREE_TERMS: Final = tuple(

@@ -226,4 +226,4 @@ class Desk(Market):
 
     def ensure_room(self) -> None:
         """Make sure that one more member fits the tables."""
-        self.memory.grow_short(self.operate)
+        self.memory.grow_short()

@@ -9,20 +9,18 @@ and the number of rows that kernels believe in is written last.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rightsx._jit import Tables, aligned_zeros
-from rightsx.accounts import ACCOUNT_TABLES, FIRST_TABLE, account_tables, accounts_grow, holdings_grow, lots_grow
-from rightsx.book import BOOK_TABLES, book_tables, growth_install, nodes_growth, orders_growth
+from rightsx.accounts import ACCOUNT_TABLES, FIRST_TABLE, account_tables, holding_cells, holding_shift
+from rightsx.book import BOOK_TABLES, book_tables, grown, nodes_growth, orders_growth
 from rightsx.engine.bare import LEVEL
-from rightsx.engine.run import OP_ENTER_HOLDING, OP_ENTER_INDEX
 from rightsx.engine.state import AT_WORLD, COMMANDS, EVENTS, INDEX, OTHER_TABLES, OWN, ROWS_PER_STEP, TASK_ROWS, TICKET, WORLD
-from rightsx.expiry import TIMER_INDEX, WHEEL_INDEX, WHEEL_TABLES, timers_grow, wheel_tables
+from rightsx.expiry import TIMER_INDEX, WHEEL_INDEX, WHEEL_TABLES, wheel_tables
+from rightsx.probing import pair_homes, spots_of
 from rightsx.protocol import COMMAND, EVENT, MAX_TIERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
 
     from rightsx.protocol import Venue
@@ -39,12 +37,28 @@ assert MARKET_TABLES[OWNS] is OWN
 assert MARKET_TABLES[INDEX_TABLE] is INDEX
 
 
+class MarketGrowth(NamedTuple):
+    """Larger tables, made and filled but not yet in use, and the fields that will tell kernels of them."""
+
+    arrays: dict[int, np.ndarray]
+    fields: list[tuple[int, str, int]]
+
+
+def index_cells(old: np.ndarray, cells: int, shift: int) -> np.ndarray:
+    """Make a larger index with what the old one has. O(cells)."""
+    kept = old[old["slot"] != 0]
+    new = aligned_zeros(cells, INDEX)
+    new[spots_of(pair_homes(kept["a"], kept["b"], shift), cells)] = kept
+    return new
+
+
 class MarketMemory(Tables):
     """All tables of one market; `first_rows` is what every pool begins with, a power of two from 8."""
 
     def __init__(self, venue: Venue, first_rows: int) -> None:
         """Lay out an empty market at time 0."""
         super().__init__(MARKET_TABLES)
+        self._growth: MarketGrowth | None = None
         book_tables(self, sides=4, order_rows=first_rows, node_rows=first_rows)
         wheel_tables(self, timer_rows=first_rows)
         account_tables(self, rows=first_rows)
@@ -86,46 +100,69 @@ class MarketMemory(Tables):
 
     # ── growing ──────────────────────────────────────────────────────────────────────────────────
 
-    def grow_short(self, operate: Callable[..., int]) -> None:
-        """Double every table that a step might find too short; `operate` does the kernel's part. O(rows)."""
-        head, funds, world = self.head, self.funds, self.world
-        if head["order_free"] == 0 and head["order_used"] >= head["order_rows"]:
-            rows = 2 * int(head["order_rows"])
-            self.grow(TICKETS, rows)
-            self.grow(OWNS, rows)
-            growth_install(self, orders_growth(self))
-        if head["node_used"] + 2 > head["node_rows"]:
-            growth_install(self, nodes_growth(self))
+    def grow_short(self) -> None:
+        """Double every table that a step might find too short; a failure on the way changes nothing. O(rows)."""
+        self._growth = self._growth_due()
+        self.settle()
+
+    def settle(self) -> None:
+        """Use the larger tables that are made, if there are any; done twice it is done once."""
+        if self._growth is not None:
+            for index, array in self._growth.arrays.items():
+                self.put(index, array)
+            for index, name, value in self._growth.fields:
+                self.arrays[index][0][name] = value
+            self._growth = None
+
+    def _growth_due(self) -> MarketGrowth:
+        """Make larger tables for those that are short; none is in use yet."""
+        arrays: dict[int, np.ndarray] = {}
+        fields: list[tuple[int, str, int]] = []
+        self._books_due(arrays, fields)
+        funds, world, wheel = self.funds, self.world, self.arrays[WHEEL_INDEX][0]
         if funds["holding_used"] + ROWS_PER_STEP > funds["holding_rows"]:
-            for slot in holdings_grow(self):
-                operate(OP_ENTER_HOLDING, int(slot))
-        if funds["lot_used"] + ROWS_PER_STEP > funds["lot_rows"]:
-            lots_grow(self)
-        if funds["account_count"] + ROWS_PER_STEP > funds["account_rows"]:
-            accounts_grow(self, 2 * int(funds["account_rows"]))
-        wheel = self.arrays[WHEEL_INDEX][0]
-        if wheel["armed"] + wheel["popped"] + ROWS_PER_STEP >= wheel["timer_rows"]:
-            timers_grow(self)
-        for name, index in (("voucher", VOUCHER), ("channel", CHANNEL), ("claim", CLAIM), ("reference", REFERENCE)):
-            if world[f"{name}_used"] + ROWS_PER_STEP > world[f"{name}_rows"]:
-                rows = 2 * int(world[f"{name}_rows"])
-                self.grow(index, rows)
-                world[f"{name}_rows"] = rows
+            rows = 2 * int(funds["holding_rows"])
+            arrays[HOLDING] = grown(self.arrays[HOLDING], rows)
+            arrays[HOLDING + 1] = holding_cells(self, rows)
+            fields += [(FUNDS, "holding_rows", rows), (FUNDS, "holding_shift", holding_shift(rows))]
         if 2 * (world["index_count"] + ROWS_PER_STEP) > len(self.arrays[INDEX_TABLE]):
-            self._grow_index(operate)
+            cells = 2 * len(self.arrays[INDEX_TABLE])
+            shift = 33 - cells.bit_length()
+            arrays[INDEX_TABLE] = index_cells(self.arrays[INDEX_TABLE], cells, shift)
+            fields.append((AT_WORLD, "index_shift", shift))
+        for row, used, name, index in (
+            (funds, funds["lot_used"], "lot_rows", HOLDING + 2),
+            (funds, funds["account_count"], "account_rows", ACCOUNT),
+            (wheel, wheel["armed"] + wheel["popped"] + 1, "timer_rows", TIMER_INDEX),
+            (world, world["voucher_used"], "voucher_rows", VOUCHER),
+            (world, world["channel_used"], "channel_rows", CHANNEL),
+            (world, world["claim_used"], "claim_rows", CLAIM),
+            (world, world["reference_used"], "reference_rows", REFERENCE),
+        ):
+            if used + ROWS_PER_STEP > row[name]:
+                rows = 2 * int(row[name])
+                arrays[index] = grown(self.arrays[index], rows)
+                home = FUNDS if row is funds else WHEEL_INDEX if row is wheel else AT_WORLD
+                fields.append((home, name, rows))
         if world["scratch_need"] > world["scratch_rows"]:
             rows = 1 << int(world["scratch_need"] - 1).bit_length()
-            self.put(SCRATCH, aligned_zeros(rows, self.arrays[SCRATCH].dtype))
-            world["scratch_rows"] = rows
+            arrays[SCRATCH] = aligned_zeros(rows, self.arrays[SCRATCH].dtype)
+            fields.append((AT_WORLD, "scratch_rows", rows))
+        return MarketGrowth(arrays, fields)
 
-    def _grow_index(self, operate: Callable[..., int]) -> None:
-        old = self.arrays[INDEX_TABLE]
-        new = aligned_zeros(2 * len(old), INDEX)
-        self.put(INDEX_TABLE, new)
-        self.world["index_shift"] -= 1
-        self.world["index_count"] = 0
-        for cell in old[old["slot"] != 0]:
-            operate(OP_ENTER_INDEX, int(cell["a"]), int(cell["b"]), int(cell["slot"]))
+    def _books_due(self, arrays: dict[int, np.ndarray], fields: list[tuple[int, str, int]]) -> None:
+        """Make larger tables of orders and of the nodes of prices, where those are short."""
+        head = self.head
+        growths = []
+        if head["order_free"] == 0 and head["order_used"] >= head["order_rows"]:
+            growths.append(orders_growth(self))
+            rows = growths[0].head["order_rows"]
+            arrays[TICKETS], arrays[OWNS] = grown(self.arrays[TICKETS], rows), grown(self.arrays[OWNS], rows)
+        if head["node_used"] + 2 > head["node_rows"]:
+            growths.append(nodes_growth(self))
+        for growth in growths:
+            arrays.update(growth.arrays)
+            fields += [(HEADS, name, value) for name, value in growth.head.items()]
 
     def grow_by_doubling(self, index: int, rows: int) -> None:
         """Make sure that a registry's table has `rows` rows."""
@@ -143,7 +180,7 @@ class MarketMemory(Tables):
                 continue  # what a batch brought, and what tasks scribbled on
             rows = array.copy() if index == AT_WORLD else array
             if index == AT_WORLD:
-                for name in ("event_count", "event_rows", "row", "scratch_need", "scratch_rows"):
+                for name in ("event_count", "event_rows", "taken", "row", "scratch_need", "scratch_rows"):
                     rows[name] = 0
             digest.update(rows.tobytes())
         return digest.hexdigest()

@@ -12,7 +12,7 @@ way through the same phases: nothing due, nothing to ask, nobody under limits.
 from __future__ import annotations
 
 from rightsx._jit import kernel, leaf, wide
-from rightsx.accounts import account_known, account_open, holding_at, holding_put
+from rightsx.accounts import account_known, account_open
 from rightsx.book import id_find, order_at
 from rightsx.engine.auction import uncross_due, uncross_step
 from rightsx.engine.default import chargeback, chargeback_step, default, default_end_step, default_step, freeze, unfreeze
@@ -80,7 +80,6 @@ from rightsx.engine.state import (
     GROW,
     NIL,
     command_at,
-    index_put,
     no,
     refuse,
     room_for_plain,
@@ -421,7 +420,7 @@ def run(state: int, count: int) -> int:
 
 # ── the entry ────────────────────────────────────────────────────────────────────────────────────
 
-OP_RUN, OP_ONE, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_MINT, OP_ENTER_HOLDING, OP_ENTER_INDEX = range(8)
+OP_RUN, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_MINT, OP_TAKEN = range(6)
 
 
 @kernel
@@ -438,7 +437,7 @@ def listed(state: int, series: int) -> None:
 
 @kernel
 def cold_operation(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
-    """Do for Python what a cold command, or growing, needs of the tables."""
+    """Do for Python what a cold command, or taking events out of the buffer, needs of the tables."""
     if what == OP_DUE:
         return wheel_due(state)
     if what == OP_OPEN_ACCOUNT:
@@ -447,45 +446,13 @@ def cold_operation(state: int, what: int, a: int, b: int, c: int, d: int, e: int
         listed(state, a)
     elif what == OP_MINT:
         mint(state, a, b, c, d, e, f, g, h)
-    elif what == OP_ENTER_HOLDING:
-        holding = holding_at(state, a)
-        holding_put(state, wide(holding["account"]), wide(holding["series"]), a)
     else:
-        index_put(state, a, b, c)
+        world = world_at(state, 0)
+        world["taken"] = world["taken"] + world["event_count"]
+        world["event_count"] = 0
     return 0
 
 
-def engine_call(
-    state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int, i: int, j: int, k: int
-) -> int:  # fmt: skip
-    """OP_RUN a rows; OP_ONE: run the command of twelve numbers; else what a cold command needs.
-
-    OP_ONE's numbers: time, kind | side << 8 | time in force << 16 | flags << 24, series, account |
-    other account << 32, order id, price, qty, deadline, display, stop price, ref. RUN and ONE give events × 4 + how it ended.
-    """
-    world = world_at(state, 0)
-    count = a
-    if what > OP_ONE:
-        return cold_operation(state, what, a, b, c, d, e, f, g, h)
-    if what == OP_ONE:
-        command = command_at(state, 0)
-        command["time_ns"] = a
-        command["kind"] = b & 255
-        command["side"] = (b >> 8) & 255
-        command["time_in_force"] = (b >> 16) & 255
-        command["flags"] = (b >> 24) & 255
-        command["series"] = c
-        command["account"] = d & 0xFFFF_FFFF
-        command["other_account"] = (d >> 32) & 0xFFFF_FFFF
-        command["order_id"] = e
-        command["price"] = f
-        command["qty"] = g
-        command["deadline_ns"] = h
-        command["display"] = i
-        command["stop_price"] = j
-        command["ref"] = k
-        world["row"] = 0
-        world["event_count"] = 0
-        count = 1
-    ended = run(state, count)
-    return (world["event_count"] << 2) | ended
+def engine_call(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
+    """OP_RUN up to row a, and give how it ended; else what a cold command, or taking events, needs."""
+    return run(state, a) if what == OP_RUN else cold_operation(state, what, a, b, c, d, e, f, g, h)

@@ -48,7 +48,6 @@ from rightsx.engine.numbers import (
     F_TIME_NS,
     FORFEIT,
     MERCHANT_DEFAULTED,
-    RANK_FORGET,
     SERIES_EXPIRED,
 )
 from rightsx.expiry import timer_at, wheel_arm, wheel_disarm, wheel_has_room
@@ -120,7 +119,7 @@ WORLD: Final = np.dtype(
         "traded",
         "traded_low",
         "traded_high",
-        "cold",
+        "taken",  # events that Python has taken out of the buffer
     )
 )
 SERIES: Final = np.dtype(
@@ -750,6 +749,3 @@ def open_set(state: int, slot: int, qty: int) -> None:
 def has_stops(state: int, series: int) -> bool:
     """Say whether any stop waits in a series."""
     return side_at(state, 4 * series + 2)["best"] != NIL or side_at(state, 4 * series + 3)["best"] != NIL
-
-
-FORGET_RANK: Final = RANK_FORGET

@@ -5,14 +5,16 @@
                      ├─ GROW ──► tables double, the run goes on
                      └─ COLD ──► a Desk performs a command that brings a payload
 
-Between two calls of the kernel a run may be cut short by the outside world (a KeyboardInterrupt, no
-memory): the next call first finishes the command that was begun, and hands out what happened before
-anything new happens. So no command is ever half done, and no event is lost.
+Between two calls of the kernel a run may be cut short from outside (a KeyboardInterrupt, no memory). Then
+the command that was begun is finished, those after it are not begun, and `take_unread` gives what
+happened; where finishing itself is cut short, the next call does it first (`settle`). So no hot command is
+ever half done, and no event is lost. A cold command cannot be finished from the middle of its writes:
+a market in which that happened refuses to go on.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -22,9 +24,9 @@ from rightsx.engine.export import export_market
 from rightsx.engine.memory import MarketMemory
 from rightsx.engine.queries import Queries
 from rightsx.engine.registry import Registry
-from rightsx.engine.run import FINISH, IDLE, OP_DUE, OP_RUN, engine_call
+from rightsx.engine.run import FINISH, IDLE, OP_DUE, OP_RUN, OP_TAKEN, engine_call
 from rightsx.engine.state import COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW
-from rightsx.errors import MisuseError
+from rightsx.errors import AuditError, MisuseError
 from rightsx.protocol import (
     COMMAND,
     EVENT,
@@ -52,6 +54,14 @@ _KINDS: Final = np.zeros(256, bool)
 _KINDS[[kind for kind in CommandKind if kind < FIRST_COLD_KIND]] = True
 
 
+class Begun(NamedTuple):
+    """The commands that run now; a cold one comes alone, with its payload."""
+
+    records: np.ndarray
+    cold: Command | None
+    payload: dict[str, Any]
+
+
 class CompiledExchange(Queries):
     """The whole market, compiled. Equal to `ReferenceExchange` in every event and in all of its state."""
 
@@ -62,21 +72,23 @@ class CompiledExchange(Queries):
         with, a power of two from 8. Neither changes what happens.
         """
         assert event_rows >= EVENTS_PER_STEP, "a step needs room for its events"
-        self._call = entry(engine_call, 13, WHAT)
+        self._call = entry(engine_call, 10, WHAT)
         self._venue = venue
         self._memory = MarketMemory(venue, first_rows)
         self._registry = Registry()
         self._events = aligned_zeros(event_rows, EVENT)
         self._memory.put(EVENTS, self._events)
         self._memory.world["event_rows"] = event_rows
-        self._one = np.zeros(1, COMMAND)
-        self._memory.put(COMMANDS, self._one)
+        self._begun: Begun | None = None
+        self._parts: dict[int, np.ndarray] = {}
+        self._unread = (0, np.zeros(0, EVENT))
+        self._torn = False
 
     def _operate(
         self, what: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0, g: int = 0, h: int = 0
     ) -> int:
         """Let the kernel do one thing for Python."""
-        return self._call(self._memory.state, what, a, b, c, d, e, f, g, h, 0, 0, 0)  # type: ignore[no-any-return]
+        return self._call(self._memory.state, what, a, b, c, d, e, f, g, h)  # type: ignore[no-any-return]
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────
 
@@ -102,48 +114,94 @@ class CompiledExchange(Queries):
             kind = int(records["kind"][index])
             message = f"command {index} was of kind {kind}; a batch takes hot kinds alone, which have no payload"
             raise MisuseError(message, Refusal.BadTerms)
-        parts = [self._run(np.ascontiguousarray(records[start : start + BATCH])) for start in range(0, len(records), BATCH)]
-        return np.concatenate(parts) if parts else np.zeros(0, EVENT)
+        return self._run(np.ascontiguousarray(records))
 
     def _run(self, records: np.ndarray, cold: Command | None = None, payload: dict[str, Any] | None = None) -> np.ndarray:
-        """Run commands to their end and give all their events."""
+        """Run commands to their end and give all their events; an exception on the way leaves whole commands done."""
+        self.settle()
+        self._parts.clear()
         memory, world = self._memory, self._memory.world
         memory.put(COMMANDS, records)
         world["row"] = 0
-        if payload:
-            world["ref"] = _signed(payload["ref"])
-        parts: list[np.ndarray] = []
-        ended = -1
-        while ended != DONE:
-            ended = self._operate(OP_RUN, len(records)) & 3
+        world["ref"] = _signed(payload["ref"]) if payload else 0
+        self._begun = Begun(records, cold, payload or {})
+        try:
+            self._complete(len(records))
+            events = self._joined()
+        except BaseException as error:
+            self.settle()
+            error.add_note(f"{self._unread[0]} of {len(records)} commands were applied; take_unread() gives their events")
+            raise
+        self._begun = None
+        return events
+
+    def _complete(self, count: int) -> None:
+        """Let the kernel go on to command `count`, in bounded steps, with more room where it asks for it."""
+        world = self._memory.world
+        ended = GROW
+        while ended != DONE or world["row"] < count:
+            ended = self._operate(OP_RUN, min(count, int(world["row"]) + BATCH))
             if ended == GROW:
-                memory.grow_short(self._operate)
+                self._memory.grow_short()
                 continue
-            self._take(parts)
+            self._take()
             if ended == COLD:
-                assert cold is not None
-                assert payload is not None
-                self._perform(cold, payload, parts)
+                self._perform()
+
+    def _take(self) -> None:
+        """Take the events out of the buffer: kept under their place, so that taking them twice is taking them once."""
+        world = self._memory.world
+        count = int(world["event_count"])
+        if count:
+            self._parts[int(world["taken"])] = self._events[:count].copy()
+            self._operate(OP_TAKEN)
+
+    def _joined(self) -> np.ndarray:
+        """Put the events together that were taken."""
+        parts = list(self._parts.values())
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, EVENT)
 
-    def _take(self, parts: list[np.ndarray]) -> None:
-        """Take the events out of the buffer."""
-        count = int(self._memory.world["event_count"])
-        if count:
-            parts.append(self._events[:count].copy())
-            self._memory.world["event_count"] = 0
-
-    def _perform(self, command: Command, payload: dict[str, Any], parts: list[np.ndarray]) -> None:
+    def _perform(self) -> None:
         """Perform a cold command, which the kernel has led to its checks."""
+        assert self._begun is not None
+        assert self._begun.cold is not None
         world = self._memory.world
-        self._memory.grow_short(self._operate)
+        self._memory.grow_short()
         desk = Desk(self._memory, self._registry, self._venue, self._operate)
-        if desk.run(command, payload):
+        self._torn = True
+        accepted = desk.run(self._begun.cold, self._begun.payload)
+        self._parts[int(world["taken"])] = event_records(desk.out)
+        world["taken"] += len(desk.out)
+        if accepted:
             world["phase"] = FINISH
         else:
             world["phase"] = IDLE
             world["row"] += 1
-        parts.append(event_records(desk.out))
+        self._torn = False
+
+    def settle(self) -> None:
+        """Finish the command that an exception cut short, if there is one.
+
+        Raises `AuditError` if that was a cold command in the midst of its writes: they are not taken back,
+        and the market must not go on.
+        """
+        if self._torn:
+            raise AuditError("a listing, registration or import was interrupted while it wrote; this market cannot go on")
+        self._memory.settle()
+        if self._begun is None:
+            return
+        world = self._memory.world
+        self._take()
+        if world["phase"] != IDLE:
+            self._complete(int(world["row"]) + 1)
+        self._unread = (int(world["row"]), self._joined())
+        self._begun = None
+
+    def take_unread(self) -> tuple[int, np.ndarray]:
+        """Give what a call that an exception cut short had done, once: how many commands, and their EVENTs."""
+        self.settle()
+        unread, self._unread = self._unread, (0, np.zeros(0, EVENT))
+        return unread
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────
 
