@@ -3,7 +3,8 @@
     python benchmarks/bench_book.py [--runs 5] [--adds 1000000] [--no-rivals] [--rival-adds 20000] [--append]
 
 Three tables. *Batch*: COMMANDs in, every REPORT out, in one `apply_batch`, six flows, callers' ids and
-handles. A batch cannot name a handle that is issued inside it; so each flow is first gone through call by
+handles; reports go to memory that was used before (`out=`), or to new memory, as where nothing is said. A
+batch cannot name a handle that is issued inside it; so each flow is first gone through call by
 call, which tells the handles (the rule that issues them is deterministic), and what is timed is the whole
 flow in one batch with these handles in it. *One call per command*: `OrderBook` with typed results, the
 reference, and what pip can install, on the same shorter flows. *One place*: a hundred calls at a time.
@@ -16,33 +17,26 @@ that of a plain book; a rival whose trades differ says so. --append writes the t
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import gc
-import platform
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import rivals
 import workloads
+from telling import Table, append, machine, show, spread, tenth
 
 from rightsx import OrderBook
-from rightsx.protocol import COMMAND, CommandKind, ReportKind
-from rightsx.views import text_table
+from rightsx.protocol import COMMAND, REPORT, CommandKind, ReportKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-HISTORY: Final = Path(__file__).parent / "HISTORY.md"
 FOLD: Final = np.uint64(1_000_003)
 PLACES: Final = 200_000
 RESTING: Final = 10_000
-
-Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
 # ── digests ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,9 +95,12 @@ def batch_table(adds: int, runs: int) -> Table:
         expected = workloads.EXPECTED[name] if adds == workloads.ADDS else workloads.answers(name, stream)
         books = workloads.books(name)
         named, names = with_handles(stream, books)
+        out = np.zeros(3 * len(stream) + 8, REPORT)
+        out["qty"] = 1  # so that its memory is there
         ways: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
-            "caller": lambda: batch("caller", stream, books),  # noqa: B023 - called in this turn
-            "handles": lambda: batch("handles", named, books),  # noqa: B023 - called in this turn
+            "caller": lambda: batch("caller", stream, books, out),  # noqa: B023 - called in this turn
+            "handles": lambda: batch("handles", named, books, out),  # noqa: B023 - called in this turn
+            "caller, new memory": lambda: batch("caller", stream, books, None),  # noqa: B023 - called in this turn
         }
         times: dict[str, list[float]] = {ids: [] for ids in ways}
         for _ in range(runs):
@@ -113,21 +110,16 @@ def batch_table(adds: int, runs: int) -> Table:
                 digest = digest_of(reports, names if ids == "handles" else None)
                 assert digest == expected.digest, f"{name} with {ids}: trades are {digest}, {expected.digest} is due"
         for ids, each in times.items():
-            rows.append((name, ids, len(stream), len(reports), tenth(statistics.median(each)), tenth(max(each)), digest))
+            rows.append((name, ids, len(stream), len(reports), *spread(each), digest))
     return ("batch", "ids", "commands", "reports", "ns, median", "ns, worst", "trades"), rows
 
 
-def batch(ids: Any, stream: np.ndarray, books: int) -> tuple[int, np.ndarray]:
+def batch(ids: Any, stream: np.ndarray, books: int, out: np.ndarray | None) -> tuple[int, np.ndarray]:
     """Apply a flow in one batch to fresh books."""
     book = OrderBook(books=books, ids=ids)
     start = time.perf_counter_ns()
-    reports = book.apply_batch(stream)
+    reports = book.apply_batch(stream, out=out)
     return time.perf_counter_ns() - start, reports
-
-
-def tenth(ns: float) -> str:
-    """Write nanoseconds as finely as they deserve."""
-    return f"{ns:.1f}" if ns < 100 else f"{ns:,.0f}"  # noqa: PLR2004 - three digits
 
 
 # ── one call per command ─────────────────────────────────────────────────────────────────────────
@@ -193,40 +185,6 @@ def place_table(runs: int, places: int) -> Table:
     return ("one place", "calls", "ns, median", "ns, 99 %", "ns, worst"), [row]
 
 
-# ── telling ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def machine() -> str:
-    """Name processor, Python, compiler and commit."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        cpu = next(
-            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu
-        )
-    words = ["git", "-C", str(HISTORY.parent), "describe", "--always", "--dirty"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - words of our own
-    import numba  # noqa: PLC0415 - only here, for its version
-
-    return f"{cpu}, Python {platform.python_version()}, numba {numba.__version__}, commit {done.stdout.strip() or 'unknown'}"
-
-
-def markdown(table: Table) -> str:
-    """Write a table as HISTORY.md does."""
-    head, rows = table
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *[[str(cell) for cell in row] for row in rows]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def append(words: str, tables: Sequence[Table], notes: Sequence[str]) -> None:
-    """Add the tables to HISTORY.md under today's date."""
-    parts = [f"## {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}, order book", f"`{words}`, {machine()}:"]
-    parts += [markdown(table) for table in tables]
-    parts += ["\n".join(f"- {note}" for note in notes)] if notes else []
-    with HISTORY.open("a") as history:
-        history.write("\n" + "\n\n".join(parts) + "\n")
-
-
 def main() -> int:
     """Measure, print, and append if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -241,13 +199,9 @@ def main() -> int:
     calls, notes = call_table(options.rival_adds, options.runs, others=options.rivals)
     tables = [batch_table(options.adds, options.runs), calls, place_table(options.runs, options.places)]
     print(machine())
-    for table in tables:
-        print()
-        print(text_table(*table))
-    for note in notes:
-        print(note)
+    show(tables, notes)
     if options.append:
-        append(f"python benchmarks/bench_book.py {' '.join(sys.argv[1:])}".strip(), tables, notes)
+        append("the order book", f"python benchmarks/bench_book.py {' '.join(sys.argv[1:])}".strip(), tables, notes)
     return 0
 
 

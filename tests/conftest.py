@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rightsx.dispatch import Dispatcher
 from rightsx.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -60,10 +61,15 @@ def _every_command_is_audited(request, monkeypatch):
     """
     if request.node.get_closest_marker("unaudited"):
         return
-    keep = Exchange._keep
+    for verb in ("send", "send_plain"):
+        monkeypatch.setattr(Dispatcher, verb, _audited(getattr(Dispatcher, verb)))
 
-    def audited(self, events):
-        self._twin.check()
-        return keep(self, events)
 
-    monkeypatch.setattr(Exchange, "_keep", audited)
+def _audited(send):
+    def audited(self, *arguments, **named):
+        try:
+            return send(self, *arguments, **named)
+        finally:
+            self.twin.check()
+
+    return audited

@@ -463,10 +463,10 @@ BREAKS = {
     "a command is half done": lambda t, _: t.arrays[0][0].__setitem__("resuming", 1),
     "more slots are used than there are": lambda t, _: t.arrays[0][0].__setitem__("order_used", 2_000),
     "a table is shorter than HEAD says": lambda t, _: t.arrays[0][0].__setitem__("node_rows", 128),
-    "ids are hashed to fewer cells": lambda t, _: t.arrays[0][0].__setitem__("id_shift", 21),
     "a book is crossed": lambda t, _: cross(t),
 }
 CALLER_BREAKS = {
+    "ids are hashed to fewer cells": lambda t, _: t.arrays[0][0].__setitem__("id_shift", 21),
     "an id is lost": lambda t, _: t.arrays[6][int(np.flatnonzero(t.arrays[6]["slot"])[0])].__setitem__("slot", 0),
     "an id has another's tag": lambda t, _: t.arrays[6][int(np.flatnonzero(t.arrays[6]["slot"])[0])].__setitem__("tag", 1),
     "an id stands behind a gap": lambda t, _: move_an_id(t),

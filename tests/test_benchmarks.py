@@ -12,6 +12,7 @@ import bench_reference
 import numpy as np
 import pytest
 import rivals
+import telling
 import workloads
 
 from rightsx import OrderBook
@@ -60,7 +61,7 @@ def test_a_flow_with_handles_makes_the_same_trades(name):
     stream = workloads.commands(name, adds=2_000)
     named, names = bench_book.with_handles(stream, workloads.books(name))
     assert (named["order_id"][named["kind"] == CommandKind.PLACE] == 0).all()
-    _, reports = bench_book.batch("handles", named, workloads.books(name))
+    _, reports = bench_book.batch("handles", named, workloads.books(name), None)
     assert bench_book.digest_of(reports, names) == workloads.answers(name, stream).digest
 
 
@@ -93,15 +94,15 @@ def test_folding_at_once_is_folding_one_by_one(count):
 def test_the_book_benchmark_prints_its_tables_and_keeps_them(monkeypatch, capsys, tmp_path):
     history = tmp_path / "HISTORY.md"
     history.write_text("# What was measured\n")
-    monkeypatch.setattr(bench_book, "HISTORY", history)
+    monkeypatch.setattr(telling, "HISTORY", history)
     words = ["bench", "--adds", "300", "--rival-adds", "200", "--runs", "2", "--places", "50", "--append", "--no-rivals"]
     monkeypatch.setattr(sys, "argv", words)
     assert bench_book.main() == 0
     printed = capsys.readouterr().out
-    assert printed.count("caller") == printed.count("handles") == len(workloads.FLOWS)
+    assert printed.count("caller") == 2 * printed.count("handles") == 2 * len(workloads.FLOWS)
     kept = history.read_text()
     assert kept.startswith("# What was measured\n\n## ")
-    assert kept.count("\n| ") == 3 * 2 + 2 * len(workloads.FLOWS) + 2 + 1
+    assert kept.count("\n| ") == 3 * 2 + 3 * len(workloads.FLOWS) + 2 + 1
     assert "--adds 300 --rival-adds 200" in kept
 
 

@@ -247,8 +247,8 @@ def test_the_table_of_ids_grows_with_the_live_orders_and_not_with_the_limit(orde
         block.check()
     assert reports["code"][-1] == 48, "the last one is one too many"
     assert cells == sorted(cells)
-    assert cells[0] == 4_096
-    assert cells[-1] == 4 * 2 ** orders.bit_length()
+    assert cells[0] == (0 if handles else 4_096)
+    assert cells[-1] == (0 if handles else 4 * 2 ** orders.bit_length())
     number = reports["order_id"][0]
     assert block.apply(cancel(number))[2]["kind"].tolist() == [3]
     block.check()

@@ -381,6 +381,27 @@ def test_a_batch_equals_single_calls():
     assert one.market.events[-1] == two.market.events[-1]
 
 
+@pytest.mark.parametrize("rows", [0, 7, 8, 60])
+def test_a_batch_writes_to_the_memory_that_it_is_given_as_long_as_its_events_fit(rows):
+    one, two = Stage(), Stage(keep_events=False)
+    records = command_records([command(CommandKind.PLACE, series=1, account=one.ann, side=2, qty=3, price=90)] * 12)
+    out = np.zeros(rows, EVENT)
+    events = two.market.apply_batch(records, out=out)
+    assert events.tobytes() == one.market.apply_batch(records).tobytes()
+    assert np.shares_memory(events, out) == (rows == 60)
+    for bad in (np.zeros(8), np.zeros((2, 8), EVENT), np.zeros(80, EVENT)[::2], "out"):
+        with pytest.raises(MisuseError, match="out was"):
+            two.market.apply_batch(records, out=bad)
+    assert one.market.state_hash() == two.market.state_hash()
+
+
+def test_events_are_rows_or_objects(stage):
+    records = stage.market.event_records
+    assert records.dtype == EVENT
+    assert records["event_seq"].tolist() == [event.event_seq for event in stage.market.events]
+    assert len(Stage(keep_events=False).market.event_records) == 0
+
+
 def test_cold_or_unknown_kinds_in_a_batch_are_misuse_before_the_first_write(stage):
     before = stage.market.state_hash()
     good = command(CommandKind.DEPOSIT, account=stage.ann, amount=1)

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+import dis
 import sys
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import pytest
 
 from market_flow import Flow
+from rightsx import dispatch
 from rightsx._jit import COMPILED
 from rightsx.engine import memory, twin
 from rightsx.engine.desk import Desk
 from rightsx.engine.twin import CompiledExchange
 from rightsx.errors import AuditError
 from rightsx.exchange import Exchange
-from rightsx.protocol import FIRST_COLD_KIND, Limits, Venue, command_records, event_records
+from rightsx.protocol import FIRST_COLD_KIND, Limits, Venue, command_records, event_records, events_of
 from rightsx.reference.audit import canonical
 from rightsx.reference.twin import ReferenceExchange
 
 whole_kernels = pytest.mark.skipif(not COMPILED, reason="a kernel that is not compiled can be interrupted itself")
+RETURN = dis.opmap["RETURN_VALUE"]
 VENUE = Venue(gift_fee=2, reference_days=3, limits=Limits(orders=60, accounts=40, holdings=200, series=1_000))
+
+
+@cache
+def opcodes(code):
+    return code.co_code
 
 
 class Interrupter:
     """Raises a KeyboardInterrupt at the given instruction of the twin or of its memory."""
 
-    FILES = (twin.__file__, memory.__file__)
+    FILES = (dispatch.__file__, twin.__file__, memory.__file__)
 
     def __init__(self, *moments):
         self.moments, self.passed = set(moments), 0
-        lines = Path(twin.__file__).read_text().splitlines()
-        begins = next(n for n, line in enumerate(lines, 1) if line.startswith("    def _run("))
-        # From here the caller has the events: nothing between this line and the caller lets an interrupt in.
-        self.last_line = next(n for n, line in enumerate(lines, 1) if n > begins and line == "        self._begun = None")
 
     def __enter__(self):
         self.before = sys.gettrace()
@@ -47,8 +51,8 @@ class Interrupter:
         if frame.f_code.co_filename not in self.FILES:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        ended = frame.f_code.co_name == "apply_batch" or (frame.f_code.co_name == "_run" and frame.f_lineno >= self.last_line)
-        if event == "opcode" and not ended:
+        # Python looks for interrupts where functions are called and where loops go round: never as one returns.
+        if event == "opcode" and opcodes(frame.f_code)[frame.f_lasti] != RETURN:
             self.passed += 1
             if self.passed in self.moments:
                 raise KeyboardInterrupt
@@ -87,8 +91,10 @@ def cut_short(flow, *moments):
         with Interrupter(*moments) as interrupter:
             told.append(market.apply_batch(rows))
     except KeyboardInterrupt:
-        done, events = market.take_unread()
-        assert len(market.take_unread()[1]) == 0, "what was taken is taken"
+        before = len(flow[0])
+        events = market.take_unread(before)
+        assert len(market.take_unread(before + len(rows))) == 0, "what was taken is taken"
+        done = int(events["command_seq"].max(initial=before)) - before
         told += [events, market.apply_batch(rows[done:])]
     return np.concatenate(told), market, interrupter.passed
 
@@ -115,24 +121,88 @@ def test_a_batch_interrupted_while_it_settles_settles_later(flow):
         assert market.canonical() == flow[3], f"interrupted at {first}"
 
 
+def opened(flow, **how):
+    market = Exchange(gift_fee=2, reference_days=3, limits=VENUE.limits, **how)
+    for record, payload in flow[0]:
+        market.apply(record, payload)
+    return market
+
+
 @whole_kernels
 @pytest.mark.unaudited
-def test_an_interrupted_exchange_keeps_its_events(flow):
-    found = set()
-    for moment in range(20, 220, 9):
-        market = Exchange(gift_fee=2, reference_days=3, limits=VENUE.limits)
-        for record, payload in flow[0]:
-            market.apply(record, payload)
+@pytest.mark.parametrize("keeps", [True, False])
+def test_an_interrupted_exchange_keeps_its_events(flow, keeps):
+    market, found = opened(flow), set()
+    with Interrupter() as whole:
+        market.apply_batch(flow[1])
+    for moment in range(1, whole.passed, 9):
+        market = opened(flow, keep_events=keeps)
         before = len(market.events)
-        with pytest.raises(KeyboardInterrupt), Interrupter(moment):
-            market.apply_batch(flow[1])
-        done, events = market.take_unread()
+        with Interrupter(moment):
+            try:
+                told, done = market.apply_batch(flow[1]), len(flow[1])
+            except KeyboardInterrupt:
+                done, told = market.take_unread()
         found.add(done)
-        assert len(market.events) - before == len(events)
+        assert len(market.events) - before == len(told) * keeps
         rest = market.apply_batch(flow[1][done:])
-        assert np.concatenate([events, rest]).tobytes() == flow[2].tobytes()
+        assert np.concatenate([told, rest]).tobytes() == flow[2].tobytes()
         assert market.take_unread()[0] == 0
     assert found == {0, len(flow[1])}, "the whole batch is one call of the kernel"
+
+
+def orders_of(market, shop, ann):
+    """Place three orders, of which the last two meet, and cancel one: the calls, to be made one by one."""
+    coffee = market.list_series(
+        merchant=shop, product="coffee", par=100, issue_price=80, authorised=99, expire="2026-06-30", policy="forfeit"
+    )
+    market.subscribe(series=coffee, account=ann, qty=9)
+    bob = market.open_account()
+    market.deposit(account=bob, amount=10_000)
+    first = int(market.next_due_ns is None) + 2**62
+    return [
+        lambda: market.place(series=int(coffee), account=int(ann), side="sell", price=95, qty=3, order_id=first),
+        lambda: market.place(series=int(coffee), account=int(ann), side="sell", price=90, qty=3, order_id=first + 1),
+        lambda: market.place(series=int(coffee), account=int(bob), side="buy", price=91, qty=3, order_id=first + 2),
+        lambda: market.cancel(account=int(ann), order_id=first),
+        lambda: market.cancel(account=int(ann), order_id=first),
+    ]
+
+
+def staged(keeps):
+    market = Exchange(keep_events=keeps)
+    shop, ann = market.register_merchant("Nord", time_ns="2026-01-01"), market.open_account()
+    market.deposit(account=ann, amount=10_000)
+    return market, orders_of(market, shop, ann)
+
+
+@whole_kernels
+@pytest.mark.unaudited
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_single_order_interrupted_anywhere_is_done_and_told_or_was_not_begun(keeps):
+    market, calls = staged(keeps)
+    due = [call().events for call in calls]
+    final, history = market.state_hash(), market.events
+    outcomes = set()
+    for which in range(len(calls)):
+        moment = passed = 0
+        while moment <= passed:
+            moment += 1
+            market, calls = staged(keeps)
+            told = [call().events for call in calls[:which]]
+            with Interrupter(moment) as interrupter:
+                try:
+                    told.append(calls[which]().events)
+                except KeyboardInterrupt:
+                    done, records = market.take_unread()
+                    outcomes.add(done)
+                    told.append(tuple(events_of(records)) if done else calls[which]().events)
+            passed = interrupter.passed
+            told += [call().events for call in calls[which + 1 :]]
+            assert told == due, f"order {which} interrupted at {moment}"
+            assert market.events == history
+            assert market.state_hash() == final
+    assert outcomes == {0, 1}
 
 
 def test_growing_without_memory_changes_nothing(flow, monkeypatch):
@@ -148,7 +218,8 @@ def test_growing_without_memory_changes_nothing(flow, monkeypatch):
             break
     assert failed
     monkeypatch.undo()
-    done, _ = market.take_unread()
+    before = len(flow[0]) + row
+    done = int(market.take_unread(before)["command_seq"].max(initial=before)) - before
     market.apply_batch(flow[1][row + done :])
     assert market.canonical() == flow[3] != state
 

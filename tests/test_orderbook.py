@@ -10,7 +10,7 @@ import random
 import numpy as np
 import pytest
 
-from rightsx import REPORT, OrderBook
+from rightsx import COMMAND, REPORT, OrderBook
 from rightsx.errors import MisuseError
 from rightsx.protocol import INT64_MAX, INT64_MIN, Command, CommandKind, ReportKind, Side, TimeInForce, command_records
 from rightsx.vocabulary import command
@@ -307,6 +307,31 @@ def test_a_batch_gives_every_report_with_the_command_it_answers(book):
     kinds = [ReportKind(kind).name for kind in reports["kind"]]
     assert kinds == ["ACCEPTED", "ACCEPTED", "FILL", "AMENDED", "CANCELLED", "REFUSED"]
     assert book.apply_batch(records[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("rows", [0, 2, 3, 4, 6, 50])
+def test_a_batch_writes_to_the_memory_that_it_is_given_as_long_as_its_reports_fit(make, rows):
+    orders = [command(CommandKind.PLACE, series=0, account=0, side=n % 2 + 1, qty=n, price=100, order_id=n) for n in range(1, 5)]
+    records = command_records(orders)
+    due = make().apply_batch(records)
+    out = np.zeros(rows, REPORT)
+    reports = make().apply_batch(records, out=out)
+    assert reports.tobytes() == due.tobytes()
+    if rows == 50 or rows < len(due):
+        assert np.shares_memory(reports, out) == (rows == 50)
+
+
+def test_memory_that_reports_cannot_be_written_to_is_misuse(book):
+    records = command_records([command(CommandKind.PLACE, series=0, account=0, side=2, qty=5, price=100, order_id=1)])
+    locked = np.zeros(8, REPORT)
+    locked.flags.writeable = False
+    shared = np.zeros(400, np.uint8)
+    for bad in (np.zeros(8), np.zeros((2, 8), REPORT), np.zeros(8, REPORT)[::2], locked, [], "out"):
+        with pytest.raises(MisuseError, match="out was"):
+            book.apply_batch(records, out=bad)
+    with pytest.raises(MisuseError, match="of its own"):
+        book.apply_batch(shared[:80].view(COMMAND), out=shared[:384].view(REPORT))
+    assert shown(book) == ([], [])
 
 
 def test_a_batch_of_another_kind_is_misuse_before_the_first_write(book):

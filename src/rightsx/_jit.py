@@ -455,9 +455,17 @@ if not TYPE_CHECKING and COMPILED:
 
     # Where an object says its type: behind its reference count, which is wider in some builds of Python.
     _TYPE_OFFSET: Final = next(at for at in (8, 16, 24) if ctypes.c_size_t.from_address(id(5) + at).value == id(int))
+    # Where a type says whose child it is; every integer type says that it is one of `int`.
+    _FLAGS_OFFSET: Final = next(
+        at
+        for at in range(0, 400, 8)
+        if all(ctypes.c_ulong.from_address(id(kind) + at).value == kind.__flags__ for kind in (int, bool, str, list))
+    )
+    _IS_INT: Final = 1 << 24
+    assert all(bool(kind.__flags__ & _IS_INT) == issubclass(kind, int) for kind in (int, bool, float, str, object))
 
     class _Exact(types.Type):
-        """The argument of an entry that is an `int` and nothing like one."""
+        """The argument of an entry that is an `int` or of a class made from it, and no `bool`."""
 
         def __init__(self) -> None:
             super().__init__(name="rightsx_exact")
@@ -474,10 +482,19 @@ if not TYPE_CHECKING and COMPILED:
         pointer = _I8.as_pointer()
         place = builder.gep(builder.bitcast(obj, pointer), [ir.Constant(_I64, _TYPE_OFFSET)])
         found = builder.load(builder.bitcast(place, pointer.as_pointer()))
-        due = builder.bitcast(c.context.get_c_value(builder, _I8, "PyLong_Type", dllimport=True), pointer)
+        due, barred = (
+            builder.bitcast(c.context.get_c_value(builder, _I8, name, dllimport=True), pointer)
+            for name in ("PyLong_Type", "PyBool_Type")
+        )
         number = cgutils.alloca_once_value(builder, ir.Constant(_I64, -1))
         fails = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(1), 0))
-        with builder.if_else(builder.icmp_unsigned("==", found, due), likely=True) as (exact, other):
+        good = cgutils.alloca_once_value(builder, builder.icmp_unsigned("==", found, due))
+        with builder.if_then(builder.not_(builder.load(good)), likely=False):
+            place = builder.gep(found, [ir.Constant(_I64, _FLAGS_OFFSET)])
+            flags = builder.load(builder.bitcast(place, _I64.as_pointer()))
+            child = builder.icmp_signed("!=", builder.and_(flags, ir.Constant(_I64, _IS_INT)), ir.Constant(_I64, 0))
+            builder.store(builder.and_(child, builder.icmp_unsigned("!=", found, barred)), good)
+        with builder.if_else(builder.load(good), likely=True) as (exact, other):
             with exact:
                 value = c.pyapi.long_as_longlong(obj)
                 builder.store(value, number)
@@ -506,7 +523,7 @@ else:
         """Read the argument of an `exact_entry` as a number; the state passes as it is."""
         if isinstance(number, Tables):
             return number
-        if type(number) is not int:
+        if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError("an int is due")
         if not INT64_SIGN <= number < -INT64_SIGN:
             raise OverflowError("int too big to convert")
@@ -514,7 +531,7 @@ else:
 
 
 def exact_entry(function: Callable[..., Any], arguments: int, what: str) -> Any:
-    """Make an entry like `entry` whose arguments are ints and nothing like them, so that the caller need not look.
+    """Make an entry like `entry` whose arguments are ints or of a class made from int, so that the caller need not look.
 
     The function reads each through `exact`. A bool, a float or a NumPy integer is a TypeError, an int
     beyond 64 bits an OverflowError, and the function was not called. It takes less time to enter, too.

@@ -615,11 +615,13 @@ def id_remove(state: int, order_id: int, slot: int) -> None:
 # ── making and growing ───────────────────────────────────────────────────────────────────────────
 
 
-def book_tables(tables: Tables, *, sides: int, order_rows: int, node_rows: int) -> None:
-    """Lay out empty books in `tables`, whose first tables are BOOK_TABLES. O(rows)."""
-    for index, rows in enumerate((1, sides, node_rows, node_rows * FAN, order_rows, order_rows, 4 * order_rows)):
+def book_tables(tables: Tables, *, sides: int, order_rows: int, node_rows: int, handles: bool = False) -> None:
+    """Lay out empty books in `tables`, whose first tables are BOOK_TABLES; handles need no cells for ids. O(rows)."""
+    cells = 0 if handles else 4 * order_rows
+    for index, rows in enumerate((1, sides, node_rows, node_rows * FAN, order_rows, order_rows, cells)):
         tables.grow(index, rows)
     head = tables.arrays[0][0]
+    head["handles"] = handles
     head["order_used"] = head["node_used"] = 1
     head["order_rows"], head["node_rows"], head["sides"] = order_rows, node_rows, sides
     head["id_shift"] = TAG_BITS + 1 - (4 * order_rows).bit_length()
@@ -654,13 +656,12 @@ def orders_growth(tables: Tables) -> Growth:
 
     Cells are entered anew in order of home, so the new table is a function of the old one alone.
     """
-    head = tables.arrays[0][0]
     rows = 2 * len(tables.arrays[4])
     shift = TAG_BITS + 1 - (4 * rows).bit_length()
-    cells = aligned_zeros(4 * rows, IDCELL)
-    if not head["handles"]:
-        ids_enter(cells, tables.arrays[6], shift)
-    arrays = {4: grown(tables.arrays[4], rows), 5: grown(tables.arrays[5], rows), 6: cells}
+    arrays = {4: grown(tables.arrays[4], rows), 5: grown(tables.arrays[5], rows)}
+    if not tables.arrays[0][0]["handles"]:
+        arrays[6] = aligned_zeros(4 * rows, IDCELL)
+        ids_enter(arrays[6], tables.arrays[6], shift)
     return Growth(arrays, {"order_rows": rows, "id_shift": shift})
 
 

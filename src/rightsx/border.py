@@ -14,6 +14,8 @@ import datetime as dt
 import re
 from typing import Final, TypeVar
 
+import numpy as np
+
 from rightsx.errors import MisuseError
 from rightsx.protocol import DAY_NS, Refusal, Side, TimeInForce
 from rightsx.vocabulary import integer
@@ -96,6 +98,17 @@ def word(name: str, value: object, words: dict[str, T], code: Refusal = Refusal.
         if type(value) is type(member) and type(value) is not int and value == member:
             return member
     raise MisuseError(f"{name} was {value!r}; one of {', '.join(words)} is due", code)
+
+
+def check_out(out: object, name: str, dtype: np.dtype, commands: object) -> None:
+    """Let None pass, and an array that records of this dtype can be written to while `commands` are read; else `MisuseError`."""
+    if out is None:
+        return
+    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.ndim != 1 or not out.flags.carray:
+        found = f"{out.ndim}-dimensional {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise MisuseError(f"out was {found}; a whole, writable NumPy array {name}[n] is due", Refusal.BadTerms)
+    if isinstance(commands, np.ndarray) and np.may_share_memory(out, commands):
+        raise MisuseError("out was a part of the memory of the commands; memory of its own is due", Refusal.BadTerms)
 
 
 def text(name: str, value: object, most_bytes: int) -> str:

@@ -218,7 +218,7 @@ def embed_bytes_needed(limits: int) -> int:
     fixed = HEADER_BYTES + lines(1, HEAD_BYTES) + lines(2 * row["books"], SIDE_BYTES)
     trie = lines(nodes, NODE_BYTES) + lines(nodes * FAN, CELL_BYTES)
     queues = lines(orders, ORDER_BYTES) + lines(orders, PART_BYTES)
-    cells = 1 << id_bits(orders)
+    cells = 1 << id_bits(orders) if row["handles"] == 0 else 0
     return LINE + fixed + trie + queues + lines(cells, IDCELL_BYTES) + lines(cells // 2, IDCELL_BYTES)
 
 
@@ -250,7 +250,8 @@ def embed_init(block: int, limits: int) -> int:
     bits = id_bits(first)
     # The largest table of ids stands in the larger place, the next one in the other, and so on down.
     ids = word_at(block + 8 * (LARGE_IDS_WORD + (most - bits) % 2))["value"]
-    memory_clear(ids, table_place(block, IDS, ids, 1 << bits, IDCELL_BYTES))
+    cells = 1 << bits if row["handles"] == 0 else 0  # handles are found without them
+    memory_clear(ids, table_place(block, IDS, ids, cells, IDCELL_BYTES))
     head["order_used"] = 1
     head["node_used"] = 1
     head["node_rows"] = nodes

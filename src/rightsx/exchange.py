@@ -24,16 +24,19 @@ The face does not know which twin it has, decides nothing, and is the only place
 from __future__ import annotations
 
 import reprlib
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import numpy as np
+
 from rightsx import reports, results, schedule as schedules
-from rightsx.border import SIDES, TIMES_IN_FORCE, Span, Time, iso, span_ns, text, time_ns as to_ns, word
-from rightsx.errors import MisuseError, RefusedError
-from rightsx.orderbook import OWN_ORDERS, most_levels
+from rightsx.border import SIDES, TIMES_IN_FORCE, Span, Time, check_out, iso, span_ns, text, time_ns as to_ns, word
+from rightsx.dispatch import Dispatcher, Raw
+from rightsx.errors import MisuseError
+from rightsx.orderbook import CANCEL_BITS, CANCEL_TAKER, OWN_BITS, OWN_ORDERS, SIDE_BITS, TIME_BITS, most_levels
 from rightsx.protocol import (
     AT_ENGINE_CLOCK,
+    EVENT,
     MAX_NAME_BYTES,
     MAX_REFERENCE_DAYS,
     AmendFlag,
@@ -49,17 +52,15 @@ from rightsx.protocol import (
     Terms,
     TimeInForce,
     Venue,
-    event_records,
-    events_of,
+    events_in,
 )
+from rightsx.results import answer
 from rightsx.twins import twin_of
 from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps, word as shown
 from rightsx.vocabulary import check_command, cold_command, command, integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import numpy as np
 
     from rightsx.protocol import Command
     from rightsx.results import (
@@ -86,6 +87,8 @@ if TYPE_CHECKING:
 POLICIES: Final = {"forfeit": Policy.FORFEIT, "principal": Policy.PRINCIPAL}
 TRIGGERS: Final = {"rise": OrderFlag.STOP_RISE, "fall": OrderFlag.STOP_FALL}
 FOREVER: Final = 2**62
+NONE: Final = 0
+POST_ONLY_BIT: Final = int(OrderFlag.POST_ONLY) << 24
 
 
 class Exchange:
@@ -124,12 +127,10 @@ class Exchange:
         caps = {name: _rate(name, value, 1) for name, value in (limits or Limits())._asdict().items()}
         days = _rate("reference_days", reference_days, 1, MAX_REFERENCE_DAYS + 1)
         venue = Venue(_rate("gift_fee", gift_fee, 0), days, Limits(**caps))
-        self._twin = twin_of(engine, venue)
+        keeps, raises = _switch("keep_events", keep_events), _switch("raise_on_refusal", raise_on_refusal)
         self._clock = clock
-        self._raises = _switch("raise_on_refusal", raise_on_refusal)
-        self._unread: tuple[int, np.ndarray] = (0, event_records(()))
-        self._cut = False
-        self._events: list[Event] | None = [] if _switch("keep_events", keep_events) else None
+        self._twin = twin_of(engine, venue)
+        self._line = Dispatcher(self._twin, keeps=keeps, raises=raises)
 
     # ── accounts and cash ────────────────────────────────────────────────────────────────────────
 
@@ -148,7 +149,8 @@ class Exchange:
         self, *, account: int, tier: int = 0, max_open: int = 0, max_notional: int = 0, ref: int = 0, time_ns: Time | None = None
     ) -> Result:
         """Replace an account's tier and limits. Refused: BadQuantity, BadAmount, BadTerms, UnknownAccount."""
-        return results.result_of(
+        return answer(
+            results.Result,
             self._hot(
                 CommandKind.SET_ACCOUNT,
                 time_ns,
@@ -157,16 +159,16 @@ class Exchange:
                 max_open=max_open,
                 max_notional=max_notional,
                 ref=ref,
-            )
+            ),
         )
 
     def set_tier(self, *, tier: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cap the face that accounts of a tier may hold per product (R31). Refused: BadAmount, BadTerms."""
-        return results.result_of(self._hot(CommandKind.SET_TIER, time_ns, tier=tier, amount=amount, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.SET_TIER, time_ns, tier=tier, amount=amount, ref=ref))
 
     def deposit(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Credit cash. Refused: BadAmount, IdempotencyConflict, UnknownAccount, CapacityExceeded."""
-        return results.result_of(self._hot(CommandKind.DEPOSIT, time_ns, account=account, amount=amount, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.DEPOSIT, time_ns, account=account, amount=amount, ref=ref))
 
     def withdraw(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Pay free cash out.
@@ -174,15 +176,15 @@ class Exchange:
         Refused: BadAmount, IdempotencyConflict, UnknownAccount, MerchantDefaulted, AccountFrozen,
         InsufficientCash.
         """
-        return results.result_of(self._hot(CommandKind.WITHDRAW, time_ns, account=account, amount=amount, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.WITHDRAW, time_ns, account=account, amount=amount, ref=ref))
 
     def freeze(self, *, account: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel an account's orders and refuse every action by it (R32). Refused: UnknownAccount."""
-        return results.result_of(self._hot(CommandKind.FREEZE, time_ns, account=account, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.FREEZE, time_ns, account=account, ref=ref))
 
     def unfreeze(self, *, account: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Let an account act again; no order comes back (R32). Refused: UnknownAccount."""
-        return results.result_of(self._hot(CommandKind.UNFREEZE, time_ns, account=account, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.UNFREEZE, time_ns, account=account, ref=ref))
 
     def chargeback(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Take back cash that a bank has reversed (R33).
@@ -190,7 +192,7 @@ class Exchange:
         Cancels the account's orders, refunds primary units where cash is short, records what is still
         missing as debt and then freezes. Refused: BadAmount, IdempotencyConflict, UnknownAccount.
         """
-        return results.result_of(self._hot(CommandKind.CHARGEBACK, time_ns, account=account, amount=amount, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.CHARGEBACK, time_ns, account=account, amount=amount, ref=ref))
 
     # ── merchants and listings ───────────────────────────────────────────────────────────────────
 
@@ -315,7 +317,7 @@ class Exchange:
             numbers = {name: self._channel(name, time_ns) for name in caps}
             for number in numbers.values():
                 if not number:
-                    return results.Created(0, number.events)
+                    return number
             payload["channel_caps"] = {int(number): caps[name] for name, number in numbers.items()}
         events = self._cold(CommandKind.LIST_SERIES, time_ns, payload, account=merchant)
         return self._created(events, EventKind.LISTED, "series")
@@ -340,7 +342,9 @@ class Exchange:
         found = self._find(series)
         owner = merchant if merchant is not None else found.merchant if found else 0
         payload = {"rows": given, "ref": ref}
-        return results.import_result(self._cold(CommandKind.IMPORT_MEMBERS, time_ns, payload, series=series, account=owner))
+        return answer(
+            results.ImportResult, self._cold(CommandKind.IMPORT_MEMBERS, time_ns, payload, series=series, account=owner)
+        )
 
     # ── primary sale, gifts, redemption ──────────────────────────────────────────────────────────
 
@@ -357,10 +361,10 @@ class Exchange:
         arguments = {"series": series, "account": account, "qty": qty, "ref": ref}
         # Whatever makes this a wrong call shows before a channel is registered.
         command(CommandKind.SUBSCRIBE, time_ns=_moment(time_ns), **arguments)
-        number = self._channel(channel, time_ns) if channel is not None else results.Created(0, ())
+        number = self._channel(channel, time_ns) if channel is not None else results.Created(0)
         if number.refused:
-            return results.sale_result(number.events)
-        return results.sale_result(self._hot(CommandKind.SUBSCRIBE, time_ns, channel=int(number), **arguments))
+            return answer(results.SaleResult, number.raw)
+        return answer(results.SaleResult, self._hot(CommandKind.SUBSCRIBE, time_ns, channel=int(number), **arguments))
 
     def grant(
         self, *, series: int, account: int, qty: int, merchant: int | None = None, ref: int = 0, time_ns: Time | None = None
@@ -372,8 +376,9 @@ class Exchange:
         """
         found = self._find(series)
         actor = merchant if merchant is not None else found.merchant if found else 0
-        return results.result_of(
-            self._hot(CommandKind.GRANT, time_ns, series=series, account=actor, recipient=account, qty=qty, ref=ref)
+        return answer(
+            results.Result,
+            self._hot(CommandKind.GRANT, time_ns, series=series, account=actor, recipient=account, qty=qty, ref=ref),
         )
 
     def transfer(
@@ -386,8 +391,9 @@ class Exchange:
         ResaleForbidden, SelfTransfer, HolderLimitExceeded, InsufficientUnits, InsufficientCash,
         CapacityExceeded.
         """
-        return results.result_of(
-            self._hot(CommandKind.TRANSFER, time_ns, series=series, account=account, recipient=recipient, qty=qty, ref=ref)
+        return answer(
+            results.Result,
+            self._hot(CommandKind.TRANSFER, time_ns, series=series, account=account, recipient=recipient, qty=qty, ref=ref),
         )
 
     def redeem(
@@ -400,8 +406,9 @@ class Exchange:
         """
         found = self._find(series)
         till = self._store(store, found.merchant if found else 0)
-        return results.redeem_result(
-            self._hot(CommandKind.REDEEM, time_ns, series=series, account=account, qty=qty, store=till, ref=ref)
+        return answer(
+            results.RedeemResult,
+            self._hot(CommandKind.REDEEM, time_ns, series=series, account=account, qty=qty, store=till, ref=ref),
         )
 
     def redeem_bill(
@@ -424,8 +431,9 @@ class Exchange:
         found = self._twin.product(merchant, text("product", product, MAX_NAME_BYTES))
         number = found.product if found else 0
         till = self._store(store, merchant)
-        return results.redeem_result(
-            self._hot(CommandKind.REDEEM_BILL, time_ns, account=account, product=number, amount=amount, store=till, ref=ref)
+        return answer(
+            results.RedeemResult,
+            self._hot(CommandKind.REDEEM_BILL, time_ns, account=account, product=number, amount=amount, store=till, ref=ref),
         )
 
     def refund(self, *, series: int, account: int, qty: int, ref: int = 0, time_ns: Time | None = None) -> RefundResult:
@@ -434,7 +442,9 @@ class Exchange:
         Refused: BadQuantity, IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted,
         AccountFrozen, SeriesExpired, CoolingOffNotAvailable, MerchantFundsInsufficient.
         """
-        return results.refund_result(self._hot(CommandKind.REFUND, time_ns, series=series, account=account, qty=qty, ref=ref))
+        return answer(
+            results.RefundResult, self._hot(CommandKind.REFUND, time_ns, series=series, account=account, qty=qty, ref=ref)
+        )
 
     def lock_voucher(
         self,
@@ -466,7 +476,8 @@ class Exchange:
                 break
             mask |= 1 << (number - 1)
         signed = mask - 2**64 if mask >= 2**63 else mask
-        return results.voucher_result(
+        return answer(
+            results.VoucherResult,
             self._hot(
                 CommandKind.LOCK_VOUCHER,
                 time_ns,
@@ -477,7 +488,7 @@ class Exchange:
                 grace_ns=span_ns("grace", grace),
                 terminals=signed,
                 ref=ref,
-            )
+            ),
         )
 
     def upload_voucher(
@@ -499,7 +510,8 @@ class Exchange:
         found = self._find(integer("voucher", voucher, Refusal.UnknownVoucher) >> 32)
         merchant = found.merchant if found else 0
         known = {name: number for number, name in enumerate(self._twin.terminals(merchant), 1)}
-        return results.redeem_result(
+        return answer(
+            results.RedeemResult,
             self._hot(
                 CommandKind.UPLOAD_VOUCHER,
                 time_ns,
@@ -509,7 +521,7 @@ class Exchange:
                 store=self._store(store, merchant),
                 account=account,
                 ref=ref,
-            )
+            ),
         )
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────
@@ -548,6 +560,27 @@ class Exchange:
         OrderLimitExceeded, InsufficientUnits, HoldingPeriod, InsufficientCash, PostOnlyWouldCross,
         FOKUnfillable, CapacityExceeded.
         """
+        at_ns = AT_ENGINE_CLOCK if time_ns is None and self._clock is None else self._stamp(time_ns)
+        # The short way is for what most orders are; what is written otherwise, or wrong, is read below, at leisure.
+        if (
+            type(side) is str
+            and side in SIDE_BITS
+            and price is not None
+            and deadline is None
+            and trigger is None
+            and buyback is False
+            and display is NONE
+            and budget is NONE
+            and stop_price is NONE
+        ):
+            bits = SIDE_BITS[side]
+            if time_in_force is not None or own_orders is not CANCEL_TAKER or post_only is not False:
+                bits = _more_bits(bits, time_in_force, own_orders, post_only)
+            raw = self._line.send_plain(bits, series, account, order_id, price, qty, ref, at_ns) if bits else None
+            if raw is not None:
+                result = results.OrderResult()
+                result.raw = raw  # as `answer` does
+                return result
         if time_in_force is None:
             time_in_force = "gtc" if deadline is None else "gtd"
         tif = word("time_in_force", time_in_force, TIMES_IN_FORCE)
@@ -560,9 +593,9 @@ class Exchange:
         flags |= OrderFlag.POST_ONLY if _switch("post_only", post_only) else 0
         flags |= OrderFlag.BUYBACK if _switch("buyback", buyback) else 0
         flags |= word("trigger", trigger, TRIGGERS) if trigger is not None else 0
-        events = self._hot(
+        raw = self._send(
             CommandKind.PLACE,
-            time_ns,
+            at_ns,
             series=series,
             account=account,
             side=word("side", side, SIDES),
@@ -576,7 +609,7 @@ class Exchange:
             order_id=order_id,
             ref=ref,
         )
-        return results.order_result(events)
+        return answer(results.OrderResult, raw)
 
     def amend(
         self,
@@ -593,14 +626,22 @@ class Exchange:
         Lowering the quantity keeps the place; anything else enters anew. Refused as a place is, and
         OrderNotOpen, NotOwner; then the old order stands untouched.
         """
-        flags = (AmendFlag.PRICE if price is not None else 0) | (AmendFlag.QTY if qty is not None else 0)
+        flags = int((AmendFlag.PRICE if price is not None else 0) | (AmendFlag.QTY if qty is not None else 0))
         named = {name: value for name, value in (("price", price), ("qty", qty)) if value is not None}
-        events = self._hot(CommandKind.AMEND, time_ns, account=account, order_id=order_id, flags=flags, ref=ref, **named)
-        return results.order_result(events)
+        at_ns = self._stamp(time_ns)
+        bits = int(CommandKind.AMEND) + (flags << 24)
+        raw = self._line.send_plain(bits, 0, account, order_id, named.get("price", 0), named.get("qty", 0), ref, at_ns)
+        if raw is None:
+            raw = self._send(CommandKind.AMEND, at_ns, account=account, order_id=order_id, flags=flags, ref=ref, **named)
+        return answer(results.OrderResult, raw)
 
     def cancel(self, *, account: int, order_id: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel an order. Refused: IdempotencyConflict, UnknownAccount, OrderNotOpen, NotOwner."""
-        return results.result_of(self._hot(CommandKind.CANCEL, time_ns, account=account, order_id=order_id, ref=ref))
+        at_ns = AT_ENGINE_CLOCK if time_ns is None and self._clock is None else self._stamp(time_ns)
+        raw = self._line.send_plain(CANCEL_BITS, 0, account, order_id, 0, 0, ref, at_ns)
+        if raw is None:
+            raw = self._send(CommandKind.CANCEL, at_ns, account=account, order_id=order_id, ref=ref)
+        return answer(results.Result, raw)
 
     def cancel_all(self, *, account: int = 0, series: int = 0, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel all orders of an account, or of a series (R43).
@@ -608,41 +649,41 @@ class Exchange:
         Refused: BadTerms (both or neither), IdempotencyConflict, UnknownAccount, UnknownSeries,
         AccountFrozen, SeriesExpired.
         """
-        return results.result_of(self._hot(CommandKind.CANCEL_ALL, time_ns, account=account, series=series, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.CANCEL_ALL, time_ns, account=account, series=series, ref=ref))
 
     def cancel_after(self, *, account: int, at: Time, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel all orders of an account at a time, unless repeated before; 0 disarms (R43).
 
         Refused: BadTime, IdempotencyConflict, UnknownAccount, MerchantDefaulted, AccountFrozen.
         """
-        return results.result_of(
-            self._hot(CommandKind.CANCEL_AFTER, time_ns, account=account, deadline_ns=to_ns("at", at), ref=ref)
+        return answer(
+            results.Result, self._hot(CommandKind.CANCEL_AFTER, time_ns, account=account, deadline_ns=to_ns("at", at), ref=ref)
         )
 
     # ── switches and time ────────────────────────────────────────────────────────────────────────
 
     def halt(self, *, series: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Halt trading in a series (R32). Refused: UnknownSeries, MerchantDefaulted, SeriesExpired."""
-        return results.result_of(self._hot(CommandKind.HALT, time_ns, series=series, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.HALT, time_ns, series=series, ref=ref))
 
     def resume(self, *, series: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Lift a halt; an uncross that fell due in it runs at once (R20). Refused as `halt` is."""
-        return results.result_of(self._hot(CommandKind.RESUME, time_ns, series=series, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.RESUME, time_ns, series=series, ref=ref))
 
     def kill(self, *, on: bool = True, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Turn the kill switch on or off: no new orders, amends, sales, grants, gifts (R43)."""
-        return results.result_of(self._hot(CommandKind.KILL if _switch("on", on) else CommandKind.UNKILL, time_ns, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.KILL if _switch("on", on) else CommandKind.UNKILL, time_ns, ref=ref))
 
     def default(self, *, merchant: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """End every series of a merchant that fails: escrow to the holders, claims for the rest (R29).
 
         Refused: UnknownAccount, MerchantDefaulted.
         """
-        return results.result_of(self._hot(CommandKind.DEFAULT, time_ns, account=merchant, ref=ref))
+        return answer(results.Result, self._hot(CommandKind.DEFAULT, time_ns, account=merchant, ref=ref))
 
     def advance(self, *, to: Time) -> Result:
         """Set the clock forward and run everything due by then. Refused: ClockBackwards, BadTime."""
-        return results.result_of(self._hot(CommandKind.ADVANCE, to_ns("to", to)))
+        return answer(results.Result, self._hot(CommandKind.ADVANCE, to_ns("to", to)))
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 
@@ -652,38 +693,35 @@ class Exchange:
         Raises `MisuseError` for anything but a `Command` of integers within their fields and for an
         unknown kind, `CorruptionError` for a payload that is not what the command states.
         """
-        events = self._applied(check_command(record), payload)
-        self._keep(events)
-        return tuple(events)
+        return tuple(events_in(self._line.send(check_command(record), payload, as_first=False)))
 
-    def apply_batch(self, commands: np.ndarray) -> np.ndarray:
+    def apply_batch(self, commands: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
         """Apply COMMAND[n] in order and give EVENT[m]: refusals and repeats included, salts zero.
 
-        Raises `MisuseError` before the first write for another dtype, an unknown kind, or a cold one.
+        Who has many batches makes one EVENT array and names it as `out` each time: events are written
+        there, as long as they fit, and the answer is a part of it. That, and `keep_events=False`, spare new
+        memory, which costs more than the commands do. Raises `MisuseError` before the first write for
+        another dtype, an unknown kind, or a cold one. O(n) beside what each command costs.
         """
-        if self._cut:
-            self._keep_unread()
-        try:
-            records = self._twin.apply_batch(commands)
-        except BaseException:
-            self._keep_unread()
-            raise
-        if self._events is not None:
-            self._events.extend(events_of(records))
-        return records
+        check_out(out, "EVENT", EVENT, commands)
+        return self._line.send_batch(commands, out)
 
     def take_unread(self) -> tuple[int, np.ndarray]:
         """Give what a call that an exception cut short (Ctrl-C, no memory) had done, once: how many commands, and their EVENTs.
 
         Those commands are done whole, the ones after them were not begun. (0, EVENT[0]) where there is nothing.
         """
-        unread, self._unread = self._unread, (0, event_records(()))
-        return unread
+        return self._line.take_unread()
 
     @property
     def events(self) -> Sequence[Event]:
         """Copy all events so far, oldest first; empty under `keep_events=False`. O(events)."""
-        return tuple(self._events or ())
+        return tuple(self._line.events()) if self._line.keeps else ()
+
+    @property
+    def event_records(self) -> np.ndarray:
+        """Copy all events so far as EVENT[m], oldest first; empty under `keep_events=False`. O(events)."""
+        return self._line.records() if self._line.keeps else np.zeros(0, EVENT)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -793,7 +831,7 @@ class Exchange:
     def statement(self, account: int, *, start: Time = 0, end: Time = FOREVER) -> Statement:
         """Draw up an account's cash and units for start ≤ t < end: opening + entries = closing (R47)."""
         self.account(account)
-        return reports.statement(self._kept(), account, *_span(start, end))
+        return reports.statement(self._line.events(), account, *_span(start, end))
 
     def report(
         self,
@@ -822,7 +860,7 @@ class Exchange:
             )
         else:
             raise MisuseError("report needs a merchant (and perhaps a product), or a series alone", Refusal.BadTerms)
-        return reports.report(self._kept(), lambda number, _: number in chosen, title, *_span(start, end))
+        return reports.report(self._line.events(), lambda number, _: number in chosen, title, *_span(start, end))
 
     def check(self) -> None:
         """Audit the market: conservation of cash and units, the face ledger, every lock (R11, R36).
@@ -844,11 +882,6 @@ class Exchange:
     def _find(self, series: int) -> SeriesView | None:
         return self._twin.series(integer("series", series, Refusal.UnknownSeries))
 
-    def _kept(self) -> list[Event]:
-        if self._events is None:
-            raise MisuseError("statements and reports need the events; this exchange was made with keep_events=False")
-        return self._events
-
     def _stamp(self, time_ns: Time | None) -> int:
         if time_ns is not None:
             named = to_ns("time_ns", time_ns)
@@ -858,57 +891,26 @@ class Exchange:
             return AT_ENGINE_CLOCK
         return max(named, AT_ENGINE_CLOCK + 1)
 
-    def _hot(self, kind: CommandKind, time_ns: Time | None, **arguments: int) -> list[Event]:
-        return self._keep(self._applied(command(kind, time_ns=self._stamp(time_ns), **arguments)))
+    def _hot(self, kind: CommandKind, time_ns: Time | None, **arguments: int) -> Raw:
+        return self._send(kind, self._stamp(time_ns), **arguments)
 
-    def _cold(self, kind: CommandKind, time_ns: Time | None, payload: Mapping[str, object], **arguments: int) -> list[Event]:
+    def _send(self, kind: CommandKind, at_ns: int, **arguments: int) -> Raw:
+        return self._line.send(command(kind, time_ns=at_ns, **arguments))
+
+    def _cold(self, kind: CommandKind, time_ns: Time | None, payload: Mapping[str, object], **arguments: int) -> Raw:
         record, data = cold_command(kind, payload, time_ns=self._stamp(time_ns), **arguments)
-        return self._keep(self._applied(record, data))
+        return self._line.send(record, data)
 
-    def _applied(self, record: Command, payload: bytes = b"") -> list[Event]:
-        if self._cut:
-            self._keep_unread()
-        try:
-            return self._twin.apply(record, payload)
-        except BaseException:
-            self._keep_unread()
-            raise
-
-    def _keep_unread(self) -> None:
-        """Keep what a call had done that is cut short: `take_unread` gives it to whoever made the call."""
-        self._cut = True  # until it is kept: this can be cut short, too
-        done, events = self._twin.take_unread()
-        self._cut = False
-        if len(events):
-            self._unread = (done, events)
-            if self._events is not None:
-                self._events.extend(events_of(events))
-
-    def _keep(self, events: list[Event]) -> list[Event]:
-        """Remember events, raise a refusal if that is wanted, and answer a repeat as the first time."""
-        if self._events is not None:
-            self._events.extend(events)
-            if events[-1].kind == EventKind.DUPLICATE:
-                first = events[-1].other_order_id
-                place = bisect_left(self._events, first, key=lambda event: event.command_seq)
-                until = bisect_left(self._events, first + 1, key=lambda event: event.command_seq)
-                return [*self._events[place:until], *events]
-        if self._raises:
-            refused = results.refused_of(events)
-            if refused is not None:
-                raise RefusedError(refused)
-        return events
-
-    def _created(self, events: list[Event], kind: EventKind, field: str) -> Created:
-        made = [event for event in events if event.kind == kind]
-        return results.Created(getattr(made[-1], field) if made else 0, events)
+    def _created(self, raw: Raw, kind: EventKind, field: str) -> Created:
+        made = [event for event in events_in(raw) if event.kind == kind]
+        return results.Created(getattr(made[-1], field) if made else 0, raw)
 
     def _channel(self, name: str, time_ns: Time | None) -> Created:
         """Give a channel's id, registering it if it is new; 0 with its events if that was refused."""
         known = self._twin.channels()
         if text("channel", name, MAX_NAME_BYTES) not in known:
             return self.register_channel(name, time_ns=time_ns)
-        return results.Created(known.index(name) + 1, ())
+        return results.Created(known.index(name) + 1)
 
     def _store(self, store: int | str, merchant: int) -> int:
         return _known(store, self._twin.stores(merchant), "store", 2**32 - 1)
@@ -919,6 +921,16 @@ _FREE_TERMS: Final = tuple(
     for name in Terms._fields
     if name in ("residual", "reference_price", "tick", "lot", "min_qty", "max_qty") or name.endswith("_bps")
 )
+
+
+def _more_bits(bits: int, time_in_force: object, own_orders: object, post_only: object) -> int:
+    """Add what a plain order asks for; 0 if that has to be read at leisure."""
+    tif = "gtc" if time_in_force is None else time_in_force
+    if type(tif) is not str or type(own_orders) is not str or type(post_only) is not bool:
+        return 0
+    if tif not in TIME_BITS or tif == "gtd" or own_orders not in OWN_BITS:
+        return 0
+    return bits + TIME_BITS[tif] + OWN_BITS[own_orders] + (POST_ONLY_BIT if post_only else 0)
 
 
 def _moment(time_ns: Time | None) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from rightsx.border import SIDES, TIMES_IN_FORCE, word
+from rightsx.border import SIDES, TIMES_IN_FORCE, check_out, word
 from rightsx.errors import MisuseError
 from rightsx.protocol import (
     INT64_MAX,
@@ -332,12 +332,15 @@ class OrderBook:
             pass
         return self._apply(_within(CommandKind.CANCEL, account=account, order_id=order_id))
 
-    def apply_batch(self, commands: np.ndarray) -> np.ndarray:
+    def apply_batch(self, commands: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
         """Apply COMMAND[n] of the kinds PLACE, AMEND, CANCEL in order and give every REPORT.
 
-        `command_index` of a report is the row that it answers. Raises `MisuseError` before the first
-        write for another dtype or kind. O(n log levels + trades).
+        `command_index` of a report is the row that it answers. Who has many batches makes one REPORT
+        array and names it as `out` each time: reports are written there, as long as they fit, and the
+        answer is a part of it; that spares new memory, which costs a third of the time. Raises
+        `MisuseError` before the first write for another dtype or kind. O(n log levels + trades).
         """
+        check_out(out, "REPORT", REPORT, commands)
         commands_of(commands[:0] if isinstance(commands, np.ndarray) and commands.ndim else commands)
         # Read once, as bytes: kind − 1 wraps, so that 0 is as far off as 200.
         if len(commands) and (commands["kind"] - np.uint8(1)).max() >= len(BARE_KINDS):
@@ -345,8 +348,12 @@ class OrderBook:
             kind = commands["kind"][index]
             raise MisuseError(f"command {index} was of kind {kind}; the bare book takes PLACE, AMEND, CANCEL", Refusal.BadTerms)
         if isinstance(self._twin, ReferenceBook):
-            return report_records(reports_of(self._twin, commands_of(commands)))
-        return self._twin.apply_batch(commands)
+            reports = report_records(reports_of(self._twin, commands_of(commands)))
+            if out is None or len(out) < len(reports):
+                return reports
+            out[: len(reports)] = reports
+            return out[: len(reports)]
+        return self._twin.apply_batch(commands, out)
 
     def take_unread(self) -> tuple[int, np.ndarray]:
         """Give what a call that an exception cut short had done, once: how many commands, and their REPORTs.

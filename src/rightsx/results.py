@@ -4,6 +4,7 @@
     if not result: print(result.refused)      →  PriceAboveCap: price was 101; 100 is allowed
     result.fills, result.leaves_qty, result.events
 
+A result keeps the bytes of its EVENTs and reads them when it is asked: most are never asked for more than yes or no.
 Verbs that create something answer with its id: an integer that carries the same attributes, 0 if
 refused, so that a refused listing can never be mistaken for one.
 """
@@ -11,14 +12,12 @@ refused, so that a refused listing can never be mistaken for one.
 from __future__ import annotations
 
 import reprlib
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self, TypeVar
 
-from rightsx.protocol import Event, EventKind, Refusal, code_name
+from rightsx.protocol import EVENT_STRUCT, KIND_BYTE, Event, EventKind, Refusal, code_name, events_in
 from rightsx.vocabulary import refusal_words, refused_field
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+LAST_KIND: Final = KIND_BYTE - EVENT_STRUCT.size  # where the last of some EVENTs says what it is
 
 
 class Refused(NamedTuple):
@@ -49,172 +48,140 @@ class Fill(NamedTuple):
     royalty: int
 
 
-def refused_of(events: Sequence[Event]) -> Refused | None:
-    """Give the refusal that ends a command's events, or None."""
-    if not events:
+def refused_in(raw: bytes | bytearray) -> Refused | None:
+    """Give the refusal that ends the EVENTs of a command, or None."""
+    if not raw or raw[LAST_KIND] != EventKind.REFUSED:
         return None
-    last = events[-1]
-    if last.kind != EventKind.REFUSED:
-        return None
+    last = Event._make(EVENT_STRUCT.unpack_from(raw, len(raw) - EVENT_STRUCT.size))
     return Refused(Refusal(last.code), refused_field(last), last.amount, last.fee)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Result:
-    """The answer to one command. `events` are all it caused, timers that fell due before it included."""
+R = TypeVar("R", bound="Result")
 
-    events: tuple[Event, ...]
-    refused: Refused | None
+
+def answer(kind: type[R], raw: bytes | bytearray) -> R:
+    """Answer with the bytes of EVENT[n ≥ 1]."""
+    result = kind()
+    result.raw = raw
+    return result
+
+
+class Result:
+    """The answer to one command, read from the bytes of its EVENTs, timers that fell due before it included.
+
+    Results are equal if their events are.
+    """
+
+    __slots__ = ("raw",)
+    raw: bytes | bytearray  # EVENT[n]
+    _shown: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Everything that the command caused. O(events)."""
+        return tuple(events_in(self.raw))
+
+    @property
+    def refused(self) -> Refused | None:
+        """Why the market said no, or None."""
+        return refused_in(self.raw)
 
     def __bool__(self) -> bool:
         """Whether the market accepted."""
-        return self.refused is None
+        return self.raw[LAST_KIND] != EventKind.REFUSED
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same happened."""
+        return isinstance(other, Result) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        """Hash what happened."""
+        return hash(bytes(self.raw))
 
     def __repr__(self) -> str:
         """Show the answer in a line: its numbers, or why not; the events are left out."""
         name = type(self).__name__
-        if self.refused is not None:
+        if not self:
             return f"<{name} refused {self.refused}>"
-        shown = [one.name for one in fields(self) if one.name not in ("events", "refused")]
-        told = [f"{name}={reprlib.repr(getattr(self, name))}" for name in shown]
+        told = [f"{one}={reprlib.repr(getattr(self, one))}" for one in self._shown]
         return f"{name}({', '.join(told)})"
 
     @property
     def command_seq(self) -> int:
         """The command's number in the log."""
-        return self.events[-1].command_seq
+        return self._last().command_seq
 
     @property
     def duplicate(self) -> bool:
         """Whether this is the answer to a repeated `ref`."""
-        return self.events[-1].kind == EventKind.DUPLICATE
+        return self.raw[LAST_KIND] == EventKind.DUPLICATE
+
+    def _last(self) -> Event:
+        return Event._make(EVENT_STRUCT.unpack_from(self.raw, len(self.raw) - EVENT_STRUCT.size))
+
+    def _found(self, *kinds: EventKind) -> list[Event]:
+        return [event for event in self.events if event.kind in kinds]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class OrderResult(Result):
-    """The answer to a place or an amend.
-
-    `leaves_qty` is what is open now, `cancelled` the reason why the rest went (IOC, SELF_TRADE, or a
-    refusal's name for a stop that could not enter), or None.
-    """
-
-    order_id: int
-    fills: tuple[Fill, ...]
-    filled_qty: int
-    leaves_qty: int
-    cancelled: str | None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class SaleResult(Result):
-    """The answer to a subscription: what was paid in all, and where it went."""
-
-    paid: int
-    fee: int
-    escrow: int
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class RedeemResult(Result):
-    """The answer to a redemption: units taken, goods received, and for a bill what is due in cash."""
-
-    qty: int
-    goods: int
-    cash_due: int
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class RefundResult(Result):
-    """The answer to a refund: the amount paid back, and the part of it that the merchant paid."""
-
-    amount: int
-    from_merchant: int
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class VoucherResult(Result):
-    """The answer to a voucher lock: its id, its value a unit, and the worst-case double-spend."""
-
-    voucher_id: int
-    value: int
-    exposure: int
-    redeem_end_ns: int
-    lapse_ns: int
-
-
-class ImportRow(NamedTuple):
-    """One imported member: its account, the units it received, the dust that stays a merchant-side credit."""
-
-    member: int
-    account: int
-    units: int
-    dust: int
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class ImportResult(Result):
-    """The answer to an import: one row a member, in the order given; none if refused."""
-
-    rows: tuple[ImportRow, ...]
-
-
-class Created(int):
-    """The id of what a verb created; 0 if the market refused, and `refused` says why.
-
-    Copied or pickled it is a plain integer: an id is what others need.
-    """
-
-    events: tuple[Event, ...]
-    refused: Refused | None
-
-    def __new__(cls, number: int, events: Sequence[Event]) -> Self:
-        """Make the id carry the answer."""
-        created = super().__new__(cls, number)
-        created.events = tuple(events)
-        created.refused = refused_of(events)
-        return created
-
-    def __reduce__(self) -> tuple[type[int], tuple[int]]:
-        """Leave the answer behind when an id is copied or sent away."""
-        return int, (int(self),)
-
-    def __repr__(self) -> str:
-        """Show the id, or why there is none."""
-        return f"<refused {self.refused}>" if self.refused else str(int(self))
-
-
-# ── from events ──────────────────────────────────────────────────────────────────────────────────
-
-
-def result_of(events: Sequence[Event]) -> Result:
-    """Answer a command that needs no more than yes or no."""
-    return Result(tuple(events), refused_of(events))
-
-
-def order_result(events: Sequence[Event]) -> OrderResult:
-    """Answer a place or an amend; a repeat is answered as the first time.
+    """The answer to a place or an amend; a repeat is answered as the first time.
 
     Without the first command's events (`keep_events=False`) a repeat knows no fills, only their sum.
     """
-    last = events[-1]
-    starts = [place for place, event in enumerate(events) if event.kind in (EventKind.ACCEPTED, EventKind.AMENDED)]
-    if not starts:
-        cancelled = code_name(last.code) if last.kind == EventKind.DUPLICATE and last.code else None
-        return OrderResult(tuple(events), refused_of(events), last.order_id, (), last.qty, 0, cancelled)
-    # A repeat brings the first command's events and then its own: only the first's are the answer.
-    seq = events[starts[-1]].command_seq
-    own = [event for event in events[starts[-1] :] if event.command_seq == seq]
-    order_id = own[0].order_id
-    fills = tuple(
-        fill_of(event, order_id)
-        for event in own
-        if event.kind == EventKind.FILL and order_id in (event.order_id, event.other_order_id)
-    )
-    filled_qty = sum(fill.qty for fill in fills)
-    ends = [event for event in own if event.kind == EventKind.CANCELLED and event.order_id == order_id]
-    leaves_qty = own[0].qty - filled_qty - sum(event.qty for event in ends)
-    cancelled = code_name(ends[0].code) if ends else None
-    return OrderResult(tuple(events), None, order_id, fills, filled_qty, leaves_qty, cancelled)
+
+    __slots__ = ()
+    _shown = ("order_id", "fills", "filled_qty", "leaves_qty", "cancelled")
+
+    @property
+    def order_id(self) -> int:
+        """The order's id; of a refused command the one that it named."""
+        own = self._own()
+        return own[0].order_id if own else self._last().order_id
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        """The trades of the order in this command, oldest first."""
+        own = self._own()
+        order_id = own[0].order_id if own else 0
+        return tuple(
+            fill_of(event, order_id)
+            for event in own
+            if event.kind == EventKind.FILL and order_id in (event.order_id, event.other_order_id)
+        )
+
+    @property
+    def filled_qty(self) -> int:
+        """Units that it traded in this command."""
+        return sum(fill.qty for fill in self.fills) if self._own() else self._last().qty
+
+    @property
+    def leaves_qty(self) -> int:
+        """Units that were open when the command was done."""
+        own = self._own()
+        return own[0].qty - self.filled_qty - sum(event.qty for event in self._ends()) if own else 0
+
+    @property
+    def cancelled(self) -> str | None:
+        """Why its rest went: IOC, SELF_TRADE, or a refusal's name for a stop that could not enter; or None."""
+        if self._own():
+            ends = self._ends()
+            return code_name(ends[0].code) if ends else None
+        last = self._last()
+        return code_name(last.code) if last.kind == EventKind.DUPLICATE and last.code else None
+
+    def _own(self) -> list[Event]:
+        """Give the command's own events from the one that says what the order is, or none."""
+        events = self.events
+        starts = [place for place, event in enumerate(events) if event.kind in (EventKind.ACCEPTED, EventKind.AMENDED)]
+        if not starts:
+            return []
+        # A repeat brings the first command's events and then its own: only the first's are the answer.
+        seq = events[starts[-1]].command_seq
+        return [event for event in events[starts[-1] :] if event.command_seq == seq]
+
+    def _ends(self) -> list[Event]:
+        own = self._own()
+        return [event for event in own if event.kind == EventKind.CANCELLED and event.order_id == own[0].order_id]
 
 
 def fill_of(event: Event, order_id: int) -> Fill:
@@ -226,43 +193,152 @@ def fill_of(event: Event, order_id: int) -> Fill:
     return Fill(event.price, event.qty, event.other_order_id, event.other_account, fee, event.amount)
 
 
-def sale_result(events: Sequence[Event]) -> SaleResult:
-    """Answer a subscription."""
-    sold = [event for event in events if event.kind == EventKind.SOLD]
-    paid, fee, escrow = (sold[-1].amount, sold[-1].fee, sold[-1].other_fee) if sold else (0, 0, 0)
-    return SaleResult(tuple(events), refused_of(events), paid, fee, escrow)
+class SaleResult(Result):
+    """The answer to a subscription: what was paid in all, and where it went. Minor units, 0 if refused."""
+
+    __slots__ = ()
+    _shown = ("paid", "fee", "escrow")
+
+    @property
+    def paid(self) -> int:
+        """What the buyer paid, fee included."""
+        return sum(event.amount for event in self._found(EventKind.SOLD)[-1:])
+
+    @property
+    def fee(self) -> int:
+        """What the platform keeps of it."""
+        return sum(event.fee for event in self._found(EventKind.SOLD)[-1:])
+
+    @property
+    def escrow(self) -> int:
+        """What of it backs the units."""
+        return sum(event.other_fee for event in self._found(EventKind.SOLD)[-1:])
 
 
-def redeem_result(events: Sequence[Event]) -> RedeemResult:
-    """Answer a redemption of units, of a bill, or of a voucher."""
-    kinds = (EventKind.REDEEMED, EventKind.VOUCHER_REDEEMED)
-    taken = [event for event in events if event.kind in kinds]
-    bills = [event.fee for event in events if event.kind == EventKind.BILL_REDEEMED]
-    return RedeemResult(
-        tuple(events),
-        refused_of(events),
-        sum(event.qty for event in taken),
-        sum(event.amount for event in taken),
-        bills[-1] if bills else 0,
-    )
+class RedeemResult(Result):
+    """The answer to a redemption of units, of a bill, or of a voucher."""
+
+    __slots__ = ()
+    _shown = ("qty", "goods", "cash_due")
+
+    @property
+    def qty(self) -> int:
+        """Units taken."""
+        return sum(event.qty for event in self._found(EventKind.REDEEMED, EventKind.VOUCHER_REDEEMED))
+
+    @property
+    def goods(self) -> int:
+        """What was received for them, in minor units."""
+        return sum(event.amount for event in self._found(EventKind.REDEEMED, EventKind.VOUCHER_REDEEMED))
+
+    @property
+    def cash_due(self) -> int:
+        """What of a bill is still to be paid, in minor units."""
+        return sum(event.fee for event in self._found(EventKind.BILL_REDEEMED)[-1:])
 
 
-def refund_result(events: Sequence[Event]) -> RefundResult:
-    """Answer a refund."""
-    back = [(event.amount, event.other_fee) for event in events if event.kind == EventKind.REFUNDED]
-    return RefundResult(tuple(events), refused_of(events), *(back[-1] if back else (0, 0)))
+class RefundResult(Result):
+    """The answer to a refund, in minor units."""
+
+    __slots__ = ()
+    _shown = ("amount", "from_merchant")
+
+    @property
+    def amount(self) -> int:
+        """What was paid back."""
+        return sum(event.amount for event in self._found(EventKind.REFUNDED)[-1:])
+
+    @property
+    def from_merchant(self) -> int:
+        """The part of it that the merchant paid."""
+        return sum(event.other_fee for event in self._found(EventKind.REFUNDED)[-1:])
 
 
-def voucher_result(events: Sequence[Event]) -> VoucherResult:
-    """Answer a voucher lock."""
-    locked = [event for event in events if event.kind == EventKind.VOUCHER_LOCKED]
-    if not locked:
-        return VoucherResult(tuple(events), refused_of(events), events[-1].order_id, 0, 0, 0, 0)
-    one = locked[-1]
-    return VoucherResult(tuple(events), None, one.order_id, one.price, one.amount, one.fee, one.other_fee)
+class VoucherResult(Result):
+    """The answer to a voucher lock; its numbers are 0 if it was refused."""
+
+    __slots__ = ()
+    _shown = ("voucher_id", "value", "exposure", "redeem_end_ns", "lapse_ns")
+
+    @property
+    def voucher_id(self) -> int:
+        """The voucher's id."""
+        return self._locked().order_id
+
+    @property
+    def value(self) -> int:
+        """Its value a unit, frozen until it is redeemed or lapses."""
+        return self._locked().price
+
+    @property
+    def exposure(self) -> int:
+        """The worst case of its being spent at every terminal at once."""
+        return self._locked().amount
+
+    @property
+    def redeem_end_ns(self) -> int:
+        """Until when it may be redeemed."""
+        return self._locked().fee
+
+    @property
+    def lapse_ns(self) -> int:
+        """Until when a redemption may be uploaded."""
+        return self._locked().other_fee
+
+    def _locked(self) -> Event:
+        found = self._found(EventKind.VOUCHER_LOCKED)
+        return found[-1] if found else Event(EventKind.REFUSED, order_id=self._last().order_id)
 
 
-def import_result(events: Sequence[Event]) -> ImportResult:
-    """Answer an import."""
-    rows = tuple(ImportRow(e.order_id, e.account, e.qty, e.fee) for e in events if e.kind == EventKind.IMPORTED)
-    return ImportResult(tuple(events), refused_of(events), rows)
+class ImportRow(NamedTuple):
+    """One imported member: its account, the units it received, the dust that stays a merchant-side credit."""
+
+    member: int
+    account: int
+    units: int
+    dust: int
+
+
+class ImportResult(Result):
+    """The answer to an import: one row a member, in the order given; none if refused."""
+
+    __slots__ = ()
+    _shown = ("rows",)
+
+    @property
+    def rows(self) -> tuple[ImportRow, ...]:
+        """What each member received."""
+        return tuple(ImportRow(e.order_id, e.account, e.qty, e.fee) for e in self._found(EventKind.IMPORTED))
+
+
+class Created(int):
+    """The id of what a verb created; 0 if the market refused, and `refused` says why.
+
+    Copied or pickled it is a plain integer: an id is what others need.
+    """
+
+    raw: bytes | bytearray  # EVENT[n]
+
+    def __new__(cls, number: int, raw: bytes | bytearray = b"") -> Self:
+        """Make the id carry the bytes of its EVENTs."""
+        created = super().__new__(cls, number)
+        created.raw = raw
+        return created
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Everything that the command caused."""
+        return tuple(events_in(self.raw))
+
+    @property
+    def refused(self) -> Refused | None:
+        """Why the market said no, or None."""
+        return refused_in(self.raw)
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        """Leave the answer behind when an id is copied or sent away."""
+        return int, (int(self),)
+
+    def __repr__(self) -> str:
+        """Show the id, or why there is none."""
+        return f"<refused {self.refused}>" if self.refused else str(int(self))

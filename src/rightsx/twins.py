@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from rightsx.protocol import Command, Event, Side, Venue
+    from rightsx.engine.twin import ShortWay
+    from rightsx.protocol import Command, Side, Venue
     from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, ProductView, SeriesView, VoucherView
 
 
@@ -24,9 +25,11 @@ class Twin(Protocol):
     @property
     def platform_cash(self) -> int: ...  # noqa: D102
 
-    def apply(self, command: Command, payload: bytes = b"") -> list[Event]: ...  # noqa: D102
-    def apply_batch(self, records: np.ndarray) -> np.ndarray: ...  # noqa: D102
-    def take_unread(self) -> tuple[int, np.ndarray]: ...  # noqa: D102
+    def apply_raw(self, command: Command, payload: bytes = b"") -> bytes: ...  # noqa: D102
+    def apply_batch(self, records: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...  # noqa: D102
+    def short_way(self) -> ShortWay | None: ...  # noqa: D102
+    def heard(self) -> None: ...  # noqa: D102
+    def take_unread(self, told: int) -> np.ndarray: ...  # noqa: D102
     def check(self) -> None: ...  # noqa: D102
     def state_hash(self) -> str: ...  # noqa: D102
     def account(self, account: int) -> AccountView | None: ...  # noqa: D102

@@ -476,20 +476,27 @@ def amend(state: int, index: int, row: int) -> int:
 @leaf
 def ask_early(state: int, row: int, count: int) -> None:
     """Ask memory for what the commands ahead will need: id cells first, then orders, then their neighbours."""
-    if row + AHEAD < count:
+    if row + AHEAD < count and head_at(state, 0)["handles"] == 0:
         order_id = command_at(state, row + AHEAD)["order_id"]
         prefetch(idcell_at(state, id_tag(order_id) >> head_at(state, 0)["id_shift"]))
     if row + AHEAD // 2 < count:
-        order_id = command_at(state, row + AHEAD // 2)["order_id"]
-        slot = wide(idcell_at(state, id_tag(order_id) >> head_at(state, 0)["id_shift"])["slot"])
-        prefetch(order_at(state, slot))
+        prefetch(order_at(state, slot_ahead(state, row + AHEAD // 2)))
     if row + AHEAD // 4 < count:
-        ahead = command_at(state, row + AHEAD // 4)
-        slot = wide(idcell_at(state, id_tag(ahead["order_id"]) >> head_at(state, 0)["id_shift"])["slot"])
-        order = order_at(state, slot)
+        order = order_at(state, slot_ahead(state, row + AHEAD // 4))
         prefetch(order_at(state, wide(order["next"])))
         prefetch(order_at(state, wide(order["prev"])))
         prefetch(node_at(state, wide(order["level"]) >> 6))
+
+
+@leaf
+def slot_ahead(state: int, row: int) -> int:
+    """Guess the slot of the order that a command to come names: an order's, perhaps another one's."""
+    head = head_at(state, 0)
+    order_id = command_at(state, row)["order_id"]
+    if head["handles"] == 0:
+        return wide(idcell_at(state, id_tag(order_id) >> head["id_shift"])["slot"])
+    slot = order_id & HALF
+    return slot if slot < head["order_rows"] else NIL
 
 
 @kernel
@@ -513,7 +520,7 @@ def bare_run(state: int, count: int) -> int:
         if kind != CANCEL and not has_room(state):
             ended = GROW
             break
-        if head["live"] >= DEEP and head["handles"] == 0:
+        if head["live"] >= DEEP:
             ask_early(state, row, count)
         if kind == PLACE:
             ended = place(state, row, row)

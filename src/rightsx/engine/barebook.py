@@ -90,10 +90,9 @@ class CompiledBook:
         """Begin with empty books; compiles the kernels the first time ever."""
         assert report_rows is None or report_rows >= REPORTS_PER_STEP, "a command needs room to begin"
         tables = Tables(BARE_TABLES)
-        book_tables(tables, sides=2 * count, order_rows=order_rows, node_rows=node_rows)
+        book_tables(tables, sides=2 * count, order_rows=order_rows, node_rows=node_rows, handles=ids == "handles")
         head = tables.arrays[0][0]
         head["live_limit"] = order_limit
-        head["handles"] = ids == "handles"
         self._open(tables, report_rows)
 
     def _open(self, tables: Tables, report_rows: int | None) -> None:
@@ -142,15 +141,16 @@ class CompiledBook:
         self._rows, self._out = self._command, self._scratch
         return self._complete(1).tobytes()
 
-    def apply_batch(self, commands: np.ndarray) -> np.ndarray:
-        """Apply COMMAND[n] of the kinds PLACE, AMEND, CANCEL and give every REPORT. O(n + reports)."""
+    def apply_batch(self, commands: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Apply COMMAND[n] of the kinds PLACE, AMEND, CANCEL and give every REPORT, in `out` if they fit. O(n + reports)."""
         if not self.settle():
             self._unread = (0, NO_REPORTS)
         rows = np.ascontiguousarray(commands)
         if rows.ctypes.data % 8:
             rows = rows.copy()
-        # What is not written to is not paid for: untouched pages of an empty array take no memory.
-        out = np.empty(self._report_rows or 2 * len(rows) + SCRATCH_REPORTS, REPORT)
+        if out is None or len(out) < REPORTS_PER_STEP:
+            # What is not written to is not paid for: untouched pages of an empty array take no memory.
+            out = np.empty(self._report_rows or 2 * len(rows) + SCRATCH_REPORTS, REPORT)
         self._head["command"] = self._head["report"] = 0
         self._hold(rows, out)
         return self._complete(len(rows))

@@ -219,9 +219,9 @@ def _check_head(tables: Tables) -> None:
     head = tables.arrays[HEADS][0]
     rows = [len(array) for array in tables.arrays[:7]]
     orders, nodes = int(head["order_rows"]), int(head["node_rows"])
-    cells = 2 ** (TAG_BITS - int(head["id_shift"]))
+    cells = 0 if head["handles"] else 2 ** (TAG_BITS - int(head["id_shift"]))
     assert rows == [1, head["sides"], nodes, nodes * FAN, orders, orders, cells], "a table is not as long as HEAD says"
-    assert 4 * orders <= cells, "the table of ids is small for so many orders"
+    assert head["handles"] or 4 * orders <= cells, "the table of ids is small for so many orders"
     assert 1 <= head["order_used"] <= orders, "slots beyond the orders are in use"
     assert 1 <= head["node_used"] <= nodes, "slots beyond the nodes are in use"
     assert head["resuming"] == 0 == head["held"], "a command is half done"

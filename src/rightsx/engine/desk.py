@@ -209,7 +209,7 @@ class Desk(Market):
                 self.emit(EventKind.ACCOUNT_OPENED, account=self.members[key], order_id=row.member, flags=1)
             account = self.members[key]
             self.memory.arrays[at.ACCOUNT][series.merchant]["cash_free"] -= row.split.escrow
-            self.operate(OP_MINT, series.id, account, row.units, row.split.fee, row.split.escrow, Channel.IMPORT, 0, 0)
+            self.operate(OP_MINT, series.id, account, row.units, row.split.fee, row.split.escrow, int(Channel.IMPORT), 0, 0)
             self.emit(
                 EventKind.IMPORTED,
                 series=series.id,

@@ -180,7 +180,7 @@ class MarketMemory(Tables):
                 continue  # what a batch brought, and what tasks scribbled on
             rows = array.copy() if index == AT_WORLD else array
             if index == AT_WORLD:
-                for name in ("event_count", "event_rows", "taken", "row", "scratch_need", "scratch_rows"):
+                for name in ("event_count", "event_rows", "held", "row", "scratch_need", "scratch_rows"):
                     rows[name] = 0
             digest.update(rows.tobytes())
         return digest.hexdigest()

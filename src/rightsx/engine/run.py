@@ -11,7 +11,9 @@ way through the same phases: nothing due, nothing to ask, nobody under limits.
 
 from __future__ import annotations
 
-from rightsx._jit import kernel, leaf, wide
+from typing import Any
+
+from rightsx._jit import exact, kernel, leaf, wide
 from rightsx.accounts import account_known, account_open
 from rightsx.book import id_find, order_at
 from rightsx.engine.auction import uncross_due, uncross_step
@@ -74,6 +76,7 @@ from rightsx.engine.primary import grant, mint, subscribe
 from rightsx.engine.redemption import bill_step, redeem, redeem_bill, refund
 from rightsx.engine.references import answered_before, forget, remember
 from rightsx.engine.state import (
+    BUSY,
     COLD,
     DONE,
     FULL,
@@ -420,7 +423,7 @@ def run(state: int, count: int) -> int:
 
 # ── the entry ────────────────────────────────────────────────────────────────────────────────────
 
-OP_RUN, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_MINT, OP_TAKEN = range(6)
+OP_RUN, OP_ONE, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_MINT = range(6)
 
 
 @kernel
@@ -436,23 +439,71 @@ def listed(state: int, series: int) -> None:
 
 
 @kernel
+def one(state: int, bits: int, series: int, account: int, order_id: int, price: int, qty: int, ref: int, time_ns: int) -> int:
+    """Write a plain order, amend or cancel into row 0 and run it: events × 4 + how it ended.
+
+    `bits` are kind + side × 2^8 + time in force × 2^16 + flags × 2^24. BUSY has changed nothing: Python holds a run, or
+    the last single command is to be finished first.
+    """
+    world = world_at(state, 0)
+    if world["held"] != 0 or world["phase"] != IDLE:
+        return BUSY
+    command = command_at(state, 0)
+    command["time_ns"] = time_ns
+    command["kind"] = bits & 255
+    command["side"] = (bits >> 8) & 255
+    command["time_in_force"] = (bits >> 16) & 255
+    command["flags"] = bits >> 24
+    command["series"] = series
+    command["account"] = account
+    command["other_account"] = 0
+    command["order_id"] = order_id
+    command["price"] = price
+    command["qty"] = qty
+    command["deadline_ns"] = 0
+    command["display"] = 0
+    command["stop_price"] = 0
+    command["ref"] = ref
+    world["row"] = 0
+    world["event_count"] = 0
+    ended = run(state, 1)
+    return world["event_count"] * 4 + ended
+
+
+@kernel
 def cold_operation(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
-    """Do for Python what a cold command, or taking events out of the buffer, needs of the tables."""
+    """Do for Python what a cold command needs of the tables."""
     if what == OP_DUE:
         return wheel_due(state)
     if what == OP_OPEN_ACCOUNT:
         return account_open(state)
     if what == OP_LISTED:
         listed(state, a)
-    elif what == OP_MINT:
-        mint(state, a, b, c, d, e, f, g, h)
     else:
-        world = world_at(state, 0)
-        world["taken"] = world["taken"] + world["event_count"]
-        world["event_count"] = 0
+        mint(state, a, b, c, d, e, f, g, h)
     return 0
 
 
+@kernel
 def engine_call(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
-    """OP_RUN up to row a, and give how it ended; else what a cold command, or taking events, needs."""
+    """OP_RUN up to row a, and give how it ended; OP_ONE; else what a cold command needs."""
+    if what == OP_ONE:
+        return one(state, a, b, c, d, e, f, g, h)
     return run(state, a) if what == OP_RUN else cold_operation(state, what, a, b, c, d, e, f, g, h)
+
+
+_call: Any = engine_call
+_exact: Any = exact
+
+
+def engine_entry(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
+    """Call the kernel with ints that Python gives.
+
+    −1, and nothing is done, if OP_ONE's series or account (b, c) does not fit a record or its `ref` (g) is negative.
+    """
+    if _exact(what) == OP_ONE and ((_exact(b) | _exact(c)) >> 32 != 0 or _exact(g) < 0):
+        return -1
+    number: int = _call(
+        _exact(state), _exact(what), _exact(a), _exact(b), _exact(c), _exact(d), _exact(e), _exact(f), _exact(g), _exact(h)
+    )
+    return number

@@ -119,7 +119,7 @@ WORLD: Final = np.dtype(
         "traded",
         "traded_low",
         "traded_high",
-        "taken",  # events that Python has taken out of the buffer
+        "held",  # 1 while Python runs commands that are not row 0's, or moves tables
     )
 )
 SERIES: Final = np.dtype(
@@ -226,6 +226,7 @@ NIL: Final = 0
 LOOSE, RESTING, WAITING = 0, 1, 2
 TASK_ROWS: Final = 16  # more than any nesting of tasks
 DONE, FULL, GROW, COLD, MORE = 0, 1, 2, 3, 4  # how a run, or a step, ends; MORE: the task is not over
+BUSY: Final = COLD  # of a single command, which is never a cold one: others are to be finished first
 EVENTS_PER_STEP: Final = 8
 ROWS_PER_STEP: Final = 4
 VOUCHERS: Final = -1  # the `a` of a voucher's index key; of a reference it is the account

@@ -1,31 +1,37 @@
 """The compiled engine as a twin: commands in, events out, behind the same small interface as the reference.
 
-    records ──► run ─┬─ DONE ──► events
-                     ├─ FULL ──► events so far are taken away, the run goes on
-                     ├─ GROW ──► tables double, the run goes on
-                     └─ COLD ──► a Desk performs a command that brings a payload
+    single order ──► OP_ONE ─► row 0 ────┐            own 64 events ──► bytes
+    any command ───► OP_RUN ─► row 0 ────┼─► kernel ─┤
+    batch ─────────► OP_RUN ─► caller's ─┘    │       caller's array, or a new one ──► a slice of it
+                                              ├─ FULL ──► a larger array, the run goes on
+                                              ├─ GROW ──► tables double, the run goes on
+                                              └─ COLD ──► a Desk performs a command that brings a payload
 
 Between two calls of the kernel a run may be cut short from outside (a KeyboardInterrupt, no memory). Then
 the command that was begun is finished, those after it are not begun, and `take_unread` gives what
 happened; where finishing itself is cut short, the next call does it first (`settle`). So no hot command is
 ever half done, and no event is lost. A cold command cannot be finished from the middle of its writes:
 a market in which that happened refuses to go on.
+
+WORLD's `held` is raised before anything but row 0 and the own events is put under the kernel, and lowered when
+those are back; every step in between may be done twice.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from rightsx._jit import aligned_zeros, entry
+from rightsx._jit import aligned_zeros, exact_entry
 from rightsx.engine.desk import Desk
 from rightsx.engine.export import export_market
 from rightsx.engine.memory import MarketMemory
 from rightsx.engine.queries import Queries
 from rightsx.engine.registry import Registry
-from rightsx.engine.run import FINISH, IDLE, OP_DUE, OP_RUN, OP_TAKEN, engine_call
-from rightsx.engine.state import COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW
+from rightsx.engine.run import FINISH, IDLE, OP_DUE, OP_ONE, OP_RUN, engine_entry
+from rightsx.engine.state import BUSY, COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW
 from rightsx.errors import AuditError, MisuseError
 from rightsx.protocol import (
     COMMAND,
@@ -36,106 +42,169 @@ from rightsx.protocol import (
     Event,
     Refusal,
     Venue,
-    command_records,
     event_records,
-    events_of,
+    events_in,
 )
 from rightsx.reference.audit import canonical, check, state_hash
 from rightsx.vocabulary import unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rightsx.reference.state import Market
 
 WHAT: Final = "the engine"
 FIRST_ROWS: Final = 1_024
-EVENT_ROWS: Final = 4_096
+SCRATCH_EVENTS: Final = 64
 BATCH: Final = 65_536  # commands a call of the kernel, which nothing can interrupt
+NO_EVENTS: Final = np.zeros(0, EVENT)
 _KINDS: Final = np.zeros(256, bool)
 _KINDS[[kind for kind in CommandKind if kind < FIRST_COLD_KIND]] = True
 
 
-class Begun(NamedTuple):
-    """The commands that run now; a cold one comes alone, with its payload."""
+@dataclass(slots=True)
+class Begun:
+    """What runs now: commands, the array that their events go to, and the payload of a cold one, which comes alone."""
 
-    records: np.ndarray
-    cold: Command | None
-    payload: dict[str, Any]
+    rows: np.ndarray
+    out: np.ndarray
+    cold: Command | None = None
+    payload: dict[str, Any] | None = None
+
+
+class ShortWay(NamedTuple):
+    """How a plain order, amend or cancel goes straight to compiled code.
+
+    `call(state, code, bits, series, account, order_id, price, qty, ref, time_ns)` takes ints and nothing like them, where
+    `bits` are kind + side × 2^8 + time in force × 2^16 + flags × 2^24. It gives −1 for a series, an account or a ref that
+    fits no record; else n × 4 + r: where r is 0 the first n EVENTs of `raw` are the answer, otherwise
+    `finish(r, numbers)` gives their bytes, with the same eight numbers.
+    """
+
+    call: Callable[..., int]
+    state: Any
+    code: int
+    raw: bytearray
+    finish: Callable[[int, tuple[int, ...]], bytes]
 
 
 class CompiledExchange(Queries):
     """The whole market, compiled. Equal to `ReferenceExchange` in every event and in all of its state."""
 
-    def __init__(self, venue: Venue, *, event_rows: int = EVENT_ROWS, first_rows: int = FIRST_ROWS) -> None:
+    def __init__(self, venue: Venue, *, event_rows: int | None = None, first_rows: int = FIRST_ROWS) -> None:
         """Begin empty, at time 0; compiles the kernels the first time ever.
 
-        `event_rows` is the size of the buffer of events, at least 8; `first_rows` what every pool begins
-        with, a power of two from 8. Neither changes what happens.
+        `event_rows`, from 8, makes room for so many events, and for so many more whenever they are full, instead of
+        twice the commands; `first_rows` is what every pool begins with, a power of two from 8. Neither changes what happens.
         """
-        assert event_rows >= EVENTS_PER_STEP, "a step needs room for its events"
-        self._call = entry(engine_call, 10, WHAT)
+        assert event_rows is None or event_rows >= EVENTS_PER_STEP, "a step needs room for its events"
+        self._call: Callable[..., int] = exact_entry(engine_entry, 10, WHAT)
         self._venue = venue
         self._memory = MarketMemory(venue, first_rows)
         self._registry = Registry()
-        self._events = aligned_zeros(event_rows, EVENT)
-        self._memory.put(EVENTS, self._events)
-        self._memory.world["event_rows"] = event_rows
+        self._event_rows = event_rows
+        # A bytearray, because a slice of one is the fastest copy that Python has.
+        self._event_bytes = bytearray((event_rows or SCRATCH_EVENTS) * EVENT.itemsize)
+        self._scratch = np.frombuffer(self._event_bytes, EVENT)
+        self._command = aligned_zeros(1, COMMAND)
         self._begun: Begun | None = None
-        self._parts: dict[int, np.ndarray] = {}
-        self._unread = (0, np.zeros(0, EVENT))
+        self._unread = NO_EVENTS
         self._torn = False
+        self._release()
 
     def _operate(
         self, what: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0, g: int = 0, h: int = 0
     ) -> int:
         """Let the kernel do one thing for Python."""
-        return self._call(self._memory.state, what, a, b, c, d, e, f, g, h)  # type: ignore[no-any-return]
+        return self._call(self._memory.state, what, a, b, c, d, e, f, g, h)
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────
 
     def apply(self, command: Command, payload: bytes = b"") -> list[Event]:
-        """Apply one command and give its events; a cold one brings its payload.
+        """Apply one command and give its events, as `apply_raw` does."""
+        return events_in(self.apply_raw(command, payload))
+
+    def apply_raw(self, command: Command, payload: bytes = b"") -> bytes:
+        """Apply one command and give the bytes of its EVENTs; a cold one brings its payload.
 
         Raises `MisuseError` for an unknown kind and `CorruptionError` for a payload that is not what
         the command states; nothing has changed then.
         """
         if command.kind not in CommandKind._value2member_map_:
             raise MisuseError(f"kind was {command.kind}; no command has that number", Refusal.BadTerms)
-        content = unpack(command, payload) if command.kind >= FIRST_COLD_KIND else {}
-        return events_of(self._run(command_records([command]), command, content))
-
-    def apply_batch(self, records: np.ndarray) -> np.ndarray:
-        """Apply COMMAND[n] and give EVENT[m]; cold kinds are a `MisuseError` before the first write."""
-        if not isinstance(records, np.ndarray) or records.dtype != COMMAND or records.ndim != 1:
-            found = getattr(records, "dtype", type(records).__name__)
-            raise MisuseError(f"commands were {found}; a NumPy array COMMAND[n] is due", Refusal.BadTerms)
-        strange = np.flatnonzero(~_KINDS[records["kind"]])
-        if len(strange):
-            index = int(strange[0])
-            kind = int(records["kind"][index])
-            message = f"command {index} was of kind {kind}; a batch takes hot kinds alone, which have no payload"
-            raise MisuseError(message, Refusal.BadTerms)
-        return self._run(np.ascontiguousarray(records))
-
-    def _run(self, records: np.ndarray, cold: Command | None = None, payload: dict[str, Any] | None = None) -> np.ndarray:
-        """Run commands to their end and give all their events; an exception on the way leaves whole commands done."""
+        cold = command.kind >= FIRST_COLD_KIND
+        content = unpack(command, payload) if cold else None
         self.settle()
-        self._parts.clear()
-        memory, world = self._memory, self._memory.world
-        memory.put(COMMANDS, records)
-        world["row"] = 0
-        world["ref"] = _signed(payload["ref"]) if payload else 0
-        self._begun = Begun(records, cold, payload or {})
+        self._command[0] = tuple(command)
+        return self._complete(Begun(self._command, self._scratch, command if cold else None, content)).tobytes()
+
+    def apply_batch(self, records: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Apply COMMAND[n] and give EVENT[m]; cold kinds are a `MisuseError` before the first write.
+
+        The events are written to `out` and the answer is a part of it, as long as they fit.
+        """
+        check_batch(records)
+        self.settle()
+        rows = np.ascontiguousarray(records)
+        if rows.ctypes.data % 8:
+            rows = rows.copy()
+        if out is None or len(out) < EVENTS_PER_STEP:
+            # What is not written to is not paid for: untouched pages of an empty array take no memory.
+            out = np.empty(self._event_rows or 2 * len(rows) + SCRATCH_EVENTS, EVENT)
+        return self._complete(Begun(rows, out))
+
+    def short_way(self) -> ShortWay:
+        """Give what calls OP_ONE without a detour."""
+        return ShortWay(self._call, self._memory.state, OP_ONE, self._event_bytes, self.finish_one)
+
+    def finish_one(self, ended: int, numbers: tuple[int, ...]) -> bytes:
+        """Finish what a call of OP_ONE with these eight numbers began, or could not begin: its events."""
+        if ended == BUSY:
+            self.settle()
+            ended = self._operate(OP_ONE, *numbers) & 3
+            assert ended != BUSY, "a settled market is not busy"
+        return self._complete(Begun(self._command, self._scratch), resumed=True).tobytes()
+
+    def heard(self) -> None:
+        """Forget the last answer: its caller has it."""
+        self._unread = NO_EVENTS
+
+    def take_unread(self, told: int) -> np.ndarray:
+        """Give what a call that an exception cut short had done: the events of commands after number `told`."""
+        self.settle()
+        unread = self._unread[self._unread["command_seq"] > told]
+        if len(unread):
+            return unread
+        # Then a single order was done, or nothing.
+        single = self._scratch[: int(self._memory.world["event_count"])]
+        return single[single["command_seq"] > told]
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────
+
+    def _complete(self, begun: Begun, *, resumed: bool = False) -> np.ndarray:
+        """Run commands to their end and give all events, or settle and let the exception pass."""
+        world = self._memory.world
+        count = len(begun.rows)
+        self._unread = NO_EVENTS
+        if not resumed:
+            world["row"] = world["event_count"] = 0
+            world["ref"] = _signed(begun.payload["ref"]) if begun.payload else 0
         try:
-            self._complete(len(records))
-            events = self._joined()
+            self._begun = begun
+            self._hold(begun)
+            self._run(begun, count)
+            events = begun.out[: int(world["event_count"])]
+            if begun.out is self._scratch:
+                events = events.copy()
+            self._unread = events
+            self._release()
         except BaseException as error:
             self.settle()
-            error.add_note(f"{self._unread[0]} of {len(records)} commands were applied; take_unread() gives their events")
+            error.add_note(f"{world['row']} of {count} commands were applied; take_unread() gives their events")
             raise
-        self._begun = None
         return events
 
-    def _complete(self, count: int) -> None:
+    def _run(self, begun: Begun, count: int) -> None:
         """Let the kernel go on to command `count`, in bounded steps, with more room where it asks for it."""
         world = self._memory.world
         ended = GROW
@@ -143,35 +212,31 @@ class CompiledExchange(Queries):
             ended = self._operate(OP_RUN, min(count, int(world["row"]) + BATCH))
             if ended == GROW:
                 self._memory.grow_short()
-                continue
-            self._take()
-            if ended == COLD:
-                self._perform()
+            elif ended == FULL:
+                self._lengthen(begun)
+            elif ended == COLD:
+                self._perform(begun)
 
-    def _take(self) -> None:
-        """Take the events out of the buffer: kept under their place, so that taking them twice is taking them once."""
-        world = self._memory.world
-        count = int(world["event_count"])
-        if count:
-            self._parts[int(world["taken"])] = self._events[:count].copy()
-            self._operate(OP_TAKEN)
+    def _lengthen(self, begun: Begun) -> None:
+        """Let events go on in a longer array."""
+        more = np.empty(len(begun.out) + (self._event_rows or len(begun.out)), EVENT)
+        more[: len(begun.out)] = begun.out
+        begun.out = more
+        self._hold(begun)
 
-    def _joined(self) -> np.ndarray:
-        """Put the events together that were taken."""
-        parts = list(self._parts.values())
-        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, EVENT)
-
-    def _perform(self) -> None:
+    def _perform(self, begun: Begun) -> None:
         """Perform a cold command, which the kernel has led to its checks."""
-        assert self._begun is not None
-        assert self._begun.cold is not None
+        assert begun.cold is not None
+        assert begun.payload is not None
         world = self._memory.world
         self._memory.grow_short()
         desk = Desk(self._memory, self._registry, self._venue, self._operate)
         self._torn = True
-        accepted = desk.run(self._begun.cold, self._begun.payload)
-        self._parts[int(world["taken"])] = event_records(desk.out)
-        world["taken"] += len(desk.out)
+        accepted = desk.run(begun.cold, begun.payload)
+        before = int(world["event_count"])
+        begun.out = np.concatenate([begun.out[:before], event_records(desk.out), np.zeros(SCRATCH_EVENTS, EVENT)])
+        self._hold(begun)
+        world["event_count"] = before + len(desk.out)
         if accepted:
             world["phase"] = FINISH
         else:
@@ -179,34 +244,52 @@ class CompiledExchange(Queries):
             world["row"] += 1
         self._torn = False
 
+    def _hold(self, begun: Begun) -> None:
+        """Let the kernel read these commands and write these events."""
+        world = self._memory.world
+        world["held"] = 1
+        self._memory.put(COMMANDS, begun.rows)
+        self._memory.put(EVENTS, begun.out)
+        world["event_rows"] = len(begun.out)
+
+    def _release(self) -> None:
+        """Let single orders have row 0 and the own events again."""
+        world = self._memory.world
+        self._memory.put(COMMANDS, self._command)
+        self._memory.put(EVENTS, self._scratch)
+        world["event_rows"] = len(self._scratch)
+        self._begun = None
+        world["event_count"] = 0
+        # Only now may what the kernel wrote to be forgotten.
+        world["held"] = 0
+
     def settle(self) -> None:
-        """Finish the command that an exception cut short, if there is one.
+        """Finish the command that an exception cut short, if there is one. O(1) if not.
 
         Raises `AuditError` if that was a cold command in the midst of its writes: they are not taken back,
         and the market must not go on.
         """
         if self._torn:
             raise AuditError("a listing, registration or import was interrupted while it wrote; this market cannot go on")
+        world = self._memory.world
         self._memory.settle()
         if self._begun is None:
-            return
-        world = self._memory.world
-        self._take()
+            if world["phase"] == IDLE:
+                world["held"] = 0
+                return
+            self._begun = Begun(self._command, self._scratch)
+        begun = self._begun
+        self._hold(begun)
         if world["phase"] != IDLE:
-            self._complete(int(world["row"]) + 1)
-        self._unread = (int(world["row"]), self._joined())
-        self._begun = None
-
-    def take_unread(self) -> tuple[int, np.ndarray]:
-        """Give what a call that an exception cut short had done, once: how many commands, and their EVENTs."""
-        self.settle()
-        unread, self._unread = self._unread, (0, np.zeros(0, EVENT))
-        return unread
+            self._run(begun, int(world["row"]) + 1)
+        self._unread = begun.out[: int(world["event_count"])].copy()
+        self._release()
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────
 
     def export(self) -> Market:
         """Rebuild the market as the reference's objects. O(state)."""
+        self.settle()
         return export_market(self._memory, self._registry, self._venue)
 
     def check(self) -> None:
@@ -232,9 +315,19 @@ class CompiledExchange(Queries):
         return due_ns if due_ns >= 0 else None
 
 
+def check_batch(records: np.ndarray) -> None:
+    """Let COMMAND[n] of hot kinds pass, else `MisuseError`."""
+    if not isinstance(records, np.ndarray) or records.dtype != COMMAND or records.ndim != 1:
+        found = getattr(records, "dtype", type(records).__name__)
+        raise MisuseError(f"commands were {found}; a NumPy array COMMAND[n] is due", Refusal.BadTerms)
+    strange = np.flatnonzero(~_KINDS[records["kind"]])
+    if len(strange):
+        index = int(strange[0])
+        kind = int(records["kind"][index])
+        message = f"command {index} was of kind {kind}; a batch takes hot kinds alone, which have no payload"
+        raise MisuseError(message, Refusal.BadTerms)
+
+
 def _signed(ref: int) -> int:
     """Give a reference as the signed number with the same bits."""
     return ref - 2**64 if ref >= 2**63 else ref
-
-
-assert FULL not in (DONE, GROW, COLD)

@@ -46,18 +46,33 @@ class ReferenceExchange:
         content = unpack(command, payload) if command.kind >= FIRST_COLD_KIND else {}
         return run(self._market, command, content)
 
-    def apply_batch(self, records: np.ndarray) -> np.ndarray:
-        """Apply COMMAND[n] and give EVENT[m]; cold kinds are a `MisuseError` before the first write."""
+    def apply_raw(self, command: Command, payload: bytes = b"") -> bytes:
+        """Apply one command and give the bytes of its EVENTs, as `apply` does."""
+        return event_records(self.apply(command, payload)).tobytes()
+
+    def apply_batch(self, records: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Apply COMMAND[n] and give EVENT[m], in `out` if they fit; cold kinds are a `MisuseError` before the first write."""
         commands = commands_of(records)
         for index, command in enumerate(commands):
             if command.kind not in _KINDS or command.kind >= FIRST_COLD_KIND:
                 message = f"command {index} was of kind {command.kind}; a batch takes hot kinds alone, which have no payload"
                 raise MisuseError(message, Refusal.BadTerms)
-        return event_records([event for command in commands for event in run(self._market, command, {})])
+        events = event_records([event for command in commands for event in run(self._market, command, {})])
+        if out is None or len(out) < len(events):
+            return events
+        out[: len(events)] = events
+        return out[: len(events)]
 
-    def take_unread(self) -> tuple[int, np.ndarray]:
+    def short_way(self) -> None:
+        """Give nothing: every command goes the same way."""
+
+    def heard(self) -> None:
+        """Forget nothing: no answer is kept."""
+
+    def take_unread(self, told: int) -> np.ndarray:
         """Give nothing: a market of plain objects that is cut short in the midst of a command must not go on."""
-        return 0, event_records(())
+        del told
+        return event_records(())
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────
 
