@@ -1,4 +1,4 @@
-"""Turns words into calls: `rightsx demo | replay | run`.
+"""Turns words into calls: `rightsx demo | replay | run | warmup`.
 
 Each command imports what it needs when it runs, so that `--help` is instant. Results go to standard
 output, progress and errors to standard error, and the exit code says how it went:
@@ -78,6 +78,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("files", type=Path, nargs="*", metavar="FILE")
     run.add_argument("--events", action="store_true", help="tell every event in a sentence")
     run.add_argument("--words", action="store_true", help="print the vocabulary and stop")
+
+    warmup = commands.add_parser(
+        "warmup",
+        help="compile the kernels now, so that no first use waits for it",
+        description="Compile every kernel, which takes a minute once, or load what is compiled, and say where it is kept. "
+        "RIGHTSX_CACHE_DIR names another place than the user's cache.",
+    )
+    warmup.add_argument("--prune", action="store_true", help="remove what was compiled for other versions")
     return top
 
 
@@ -95,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without our dashes still gets the numbers
     try:
         options = parser().parse_args(arguments)
-        command: Callable[[Any], int] = {"demo": _demo, "replay": _replay, "run": _run}[options.command]
+        command: Callable[[Any], int] = {"demo": _demo, "replay": _replay, "run": _run, "warmup": _warmup}[options.command]
         code = command(options)
         sys.stdout.flush()  # what cannot be written shows here, not when Python closes
     except (InputFileError, MisuseError) as error:
@@ -178,6 +186,15 @@ def _run(options: Any) -> int:
         else:
             print(f"{path}: {scenario.commands} commands, {scenario.expectations} expectations hold, the books add up")
     return FAILS if failures else HOLDS
+
+
+def _warmup(options: Any) -> int:
+    from rightsx.warmup import prune, warm_up  # noqa: PLC0415
+
+    if options.prune:
+        print(f"removed the compiled code of {prune()} other versions", file=sys.stderr)
+    print(warm_up())
+    return HOLDS
 
 
 class Bar:
