@@ -1,4 +1,4 @@
-"""The bare book, on both of its engines: price-time priority, and every mistake that was seen in other libraries."""
+"""The bare book, on both of its engines: price-time priority, instructions, amends, records, words."""
 
 from __future__ import annotations
 
@@ -39,66 +39,7 @@ def shown(book, number=0):
     return [(level.price, level.qty) for level in ladder.bids], [(level.price, level.qty) for level in ladder.asks]
 
 
-# ── mistakes seen elsewhere ──────────────────────────────────────────────────────────────────────
-
-
-def test_a_partly_filled_order_that_is_cancelled_leaves_no_empty_level(book):
-    sell(book, 1, 101, 5)
-    buy(book, 2, 101, 2)
-    assert book.cancel(order_id=1)
-    assert shown(book) == ([], [])
-    assert buy(book, 3, 101, 1).fills == ()
-
-
-def test_orders_of_the_same_instant_do_not_overwrite_each_other(book):
-    records = command_records(
-        command(CommandKind.PLACE, time_ns=7, series=0, account=0, side=2, qty=1, price=100, order_id=n) for n in (1, 2, 3)
-    )
-    book.apply_batch(records)
-    assert [order for order, _, _ in book.queue(0, "sell")] == [1, 2, 3]
-
-
-def test_a_cancel_of_a_filled_or_unknown_order_is_refused(book):
-    sell(book, 1, 100, 1)
-    buy(book, 2, 100, 1)
-    for order_id in (1, 2, 99):
-        assert book.cancel(order_id=order_id).refused == "OrderNotOpen"
-
-
-def test_a_partial_fill_keeps_its_place(book):
-    sell(book, 1, 100, 5)
-    sell(book, 2, 100, 5)
-    buy(book, 3, 100, 2)
-    assert book.queue(0, "sell") == [(1, 100, 3), (2, 100, 5)]
-
-
-def test_a_trade_prints_at_the_makers_price(book):
-    sell(book, 1, 95, 1)
-    assert [(fill.price, fill.qty, fill.maker) for fill in buy(book, 2, 100, 1).fills] == [(95, 1, 1)]
-
-
-def test_a_limit_order_never_sweeps_past_its_limit(book):
-    for number, price in enumerate((95, 100, 105), 1):
-        sell(book, number, price, 1)
-    result = buy(book, 9, 100, 3)
-    assert [fill.price for fill in result.fills] == [95, 100]
-    assert result.leaves_qty == 1
-
-
-def test_the_rest_of_an_ioc_never_rests(book):
-    sell(book, 1, 100, 1)
-    result = buy(book, 2, 100, 5, time_in_force="ioc")
-    assert (result.filled_qty, result.cancelled, result.leaves_qty) == (1, "IOC", 0)
-    assert shown(book) == ([], [])
-
-
-def test_a_duplicate_live_id_is_refused_before_it_trades(book):
-    sell(book, 1, 100, 1)
-    buy(book, 2, 90, 1)
-    result = buy(book, 2, 100, 1)
-    assert result.refused == "DuplicateId"
-    assert result.fills == ()
-    assert shown(book) == ([(90, 1)], [(100, 1)])
+# ── prices, sides, books ─────────────────────────────────────────────────────────────────────────
 
 
 def test_the_id_of_a_finished_order_is_free_again(book):
@@ -106,22 +47,6 @@ def test_the_id_of_a_finished_order_is_free_again(book):
     buy(book, 2, 100, 1)
     assert sell(book, 1, 100, 1)
     assert book.open_qty(1) == 1
-
-
-def test_quantities_and_prices_are_never_cut_to_32_bits(book):
-    sell(book, 1, 2**40 + 1, 2**33)
-    result = buy(book, 2, 2**40 + 1, 2**33)
-    assert [(fill.price, fill.qty) for fill in result.fills] == [(2**40 + 1, 2**33)]
-    assert sell(book, 3, 1, 2**40).refused == "BadQuantity"
-
-
-def test_meeting_an_own_order_cancels_with_a_reason(book):
-    sell(book, 1, 100, 1, account=7)
-    assert buy(book, 2, 100, 1, account=7).cancelled == "SELF_TRADE"
-    assert book.open_qty(1) == 1
-
-
-# ── prices, sides, books ─────────────────────────────────────────────────────────────────────────
 
 
 def test_any_int64_price_will_do(book):
