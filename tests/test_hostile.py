@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import pickle
-import random
 from types import MappingProxyType
 
 import numpy as np
@@ -15,11 +14,7 @@ from rightsx import Exchange, Limits, OrderBook, command, describe, schedule
 from rightsx.errors import CorruptionError, InputFileError, MisuseError, RefusedError
 from rightsx.protocol import (
     COMMAND,
-    FIRST_COLD_KIND,
-    INT64_MAX,
-    INT64_MIN,
     T0_NS,
-    U32_MAX,
     Command,
     CommandKind,
     EventKind,
@@ -298,45 +293,6 @@ def test_whatever_describe_is_given_it_says_something_or_is_misuse():
 def test_raised_refusals_reach_raw_commands_too():
     with pytest.raises(RefusedError):
         Exchange(raise_on_refusal=True).apply(Command(kind=CommandKind.DEPOSIT, account=9, qty=1))
-
-
-EDGE = {"u1": (0, 1, 2, 3, 127, 255), "u4": (0, 1, 2, 3, U32_MAX), "i8": (0, 1, -1, 2**31, 2**62, INT64_MAX, INT64_MIN)}
-FIELD_EDGES = {
-    name: (0, 1, 2**63, 2**64 - 1) if name == "ref" else EDGE[code[-2:]] for name, code in COMMAND.descr if name != "kind"
-}
-
-
-@pytest.mark.parametrize("kind", [kind for kind in CommandKind if kind < FIRST_COLD_KIND], ids=lambda kind: kind.name)
-def test_edges_of_every_field_in_all_pairs_are_answered(kind):
-    """Every two fields at every two of their edges, the others as in a sensible command."""
-    rnd = random.Random(kind)
-    sensible = {
-        "time_ns": INT64_MIN,
-        "series": 1,
-        "account": 2,
-        "other_account": 3,
-        "qty": 1,
-        "price": 50,
-        "side": 1,
-        "time_in_force": 1,
-    }
-    rows = []
-    for first, ones in FIELD_EDGES.items():
-        for second, twos in FIELD_EDGES.items():
-            if first < second:
-                rows += [Command(kind=kind, **{**sensible, first: one, second: two}) for one in ones for two in twos]
-    # Times that run everything due to the end come last, or they would leave nothing to answer.
-    rnd.shuffle(rows)
-    rows.sort(key=lambda row: row.time_ns > 2**61)
-    market = Exchange()
-    market.register_merchant("Cafe", time_ns=T0_NS)
-    for _ in range(2):
-        market.deposit(account=market.open_account(), amount=1_000_000)
-    market.list_series(merchant=1, **LISTING)
-    market.subscribe(series=1, account=2, qty=5)
-    events = market.apply_batch(command_records(rows))
-    assert len(np.unique(events["command_seq"])) == len(rows)
-    market.check()
 
 
 def test_a_payload_beside_a_wrong_record_is_corruption(market):
