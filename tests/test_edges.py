@@ -59,7 +59,6 @@ HOUR = DAY_NS // 24
 BUY, SELL = Side.BUY, Side.SELL
 GTC, GTD, IOC, FOK = TimeInForce
 NOW = T0_NS + 3 * HOUR
-EVERY = 1 if COMPILED else 17  # rows
 WHOLE_EVERY = 100  # rows that changed something
 HOT = [kind for kind in K if kind < FIRST_COLD_KIND]
 
@@ -348,6 +347,14 @@ def all_pairs(bases, values):
     return list(seen)
 
 
+def tried(rows):
+    """Uncompiled, leave out most: not those in which two large numbers meet, whose sums and products might pass 64 bits."""
+    if COMPILED:
+        return rows
+    large = [sum(abs(number) >= 2**47 for number in row[1:14]) for row in rows]
+    return [row for at, row in enumerate(rows) if at % 31 == 0 or large[at] > 1]
+
+
 def sensible(kind):
     return [Command(**{"kind": kind, **given}) for given in SENSIBLE[kind]]
 
@@ -358,10 +365,10 @@ def rows_of(kind):
 
 @pytest.mark.parametrize("kind", HOT, ids=lambda kind: kind.name)
 def test_both_exchanges_say_the_same_of_all_pairs_of_edges(stage, kind):
-    assert stage.run(rows_of(kind)[::EVERY]) > 0, "some of these commands change something"
+    assert stage.run(tried(rows_of(kind))) > 0, "some of these commands change something"
 
 
-@pytest.mark.skipif(EVERY != 1, reason="only some rows were tried")
+@pytest.mark.skipif(not COMPILED, reason="only some rows were tried")
 def test_the_pairs_meet_every_refusal_of_a_hot_command(stage):
     if stage.kinds != set(HOT):
         pytest.skip("not all kinds were tried")
@@ -495,4 +502,4 @@ def test_both_bare_books_say_the_same_of_all_pairs_of_edges(ids, kind):
     if ids == "handles":
         bases = [base._replace(order_id=0 if kind == K.PLACE else 2**32 + base.order_id) for base in bases]
     rows = all_pairs(bases, {name: BOOK_EDGES[name] for name, _ in COMMAND.descr if name != "kind"})
-    assert shelf.run(rows[::EVERY]) > 0
+    assert shelf.run(tried(rows)) > 0

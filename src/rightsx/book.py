@@ -42,7 +42,7 @@ from rightsx._jit import (
     wrap_mul,
 )
 from rightsx.probing import spots_of
-from rightsx.protocol import INT64_MAX, OrderFlag
+from rightsx.protocol import OrderFlag
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -473,7 +473,8 @@ def fillable(state: int, side: int, price: int, wanted: int, account: int, flags
     """Count what an FOK would fill, up to `wanted` (R19).
 
     Own orders stop the count, or are passed over under `cancel_maker`. At the level of an own order
-    that stops it only shown parts ahead count: the next parts come up behind it. O(orders met).
+    that stops it only shown parts ahead count: the next parts come up behind it. The count stops at
+    `wanted`, because a book may hold more than 64 bits can say. O(orders met).
     """
     other_mask = -1 - ((side & 1) - 1)
     limit = price ^ other_mask
@@ -488,7 +489,9 @@ def fillable(state: int, side: int, price: int, wanted: int, account: int, flags
             if wide(order["account"]) != own:
                 shown = order["word"] >> FLAG_BITS
                 found += shown
-                hidden += open_qty(state, slot) - shown
+                if found >= wanted:
+                    return wanted
+                hidden = min(wanted, hidden + open_qty(state, slot) - shown)
             elif flags & CANCEL_MAKER == 0:
                 return found
             slot = wide(order["next"])
@@ -531,7 +534,8 @@ def handle_end(state: int, slot: int) -> None:
     Generations are counted modulo 2^31: a handle stays positive however often its slot is used.
     """
     order = order_at(state, slot)
-    order["id"] = ((order["id"] + (1 << 32)) & INT64_MAX) ^ INT64_SIGN
+    # With the sign turned first, the sum cannot pass 64 bits.
+    order["id"] = ((order["id"] ^ INT64_SIGN) + (1 << 32)) | INT64_SIGN
 
 
 @leaf

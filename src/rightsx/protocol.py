@@ -54,6 +54,7 @@ PRICE_END: Final = 2**31
 FACE_END: Final = 2**48  # par × authorised
 CASH_END: Final = 2**62  # the sum of all cash
 BOOK_QTY_END: Final = 2**40  # the bare book has no money; 2^23 orders of this size still add up
+FILLED_END: Final = 2**62  # an order that is amended and filled again and again counts no further
 CALLER_ID_FIRST: Final = 2**62  # order ids below it are the engine's own
 MAX_STEPS: Final = 4_096
 MAX_TERMINALS: Final = 64

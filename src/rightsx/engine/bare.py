@@ -53,6 +53,7 @@ from rightsx.protocol import (
     BOOK_QTY_END,
     COMMAND,
     ICEBERG_PARTS_MAX,
+    INT64_MAX,
     REPORT,
     AmendFlag,
     CancelReason,
@@ -536,7 +537,10 @@ def bare_run(state: int, count: int) -> int:
 
 @kernel
 def depth_fill(state: int, side: int, most: int) -> int:
-    """Write (price, shown quantity, orders) of the best levels of a side, best first; gives how many. O(orders shown)."""
+    """Write (price, shown quantity, orders) of the best levels of a side, best first; gives how many. O(orders shown).
+
+    A quantity that 64 bits cannot say, of a level with 2^23 orders or more, is told as 2^63 − 1.
+    """
     level = wide(side_at(state, side)["best"])
     count = 0
     while level != NIL and count < most:
@@ -546,7 +550,8 @@ def depth_fill(state: int, side: int, most: int) -> int:
         slot = wide(cell_at(state, level)["head"])
         while slot != NIL:
             order = order_at(state, slot)
-            qty += order["word"] >> FLAG_BITS
+            shown = order["word"] >> FLAG_BITS
+            qty = qty + shown if qty <= INT64_MAX - shown else INT64_MAX
             orders += 1
             slot = wide(order["next"])
         row["price"] = level_price(state, level)

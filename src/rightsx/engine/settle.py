@@ -28,7 +28,7 @@ from rightsx.engine.state import (
     units_receive,
     world_at,
 )
-from rightsx.protocol import BPS
+from rightsx.protocol import BPS, FILLED_END
 
 # ── what an order costs ──────────────────────────────────────────────────────────────────────────
 
@@ -117,7 +117,7 @@ def settle_fill(
         cash = account_at(state, merchant)
         cash["cash_free"] = cash["cash_free"] + royalty
     ticket = ticket_at(state, buy)
-    ticket["filled_qty"] = ticket["filled_qty"] + qty
+    ticket["filled_qty"] = min(FILLED_END, ticket["filled_qty"] + qty)
     due = order_due(state, buy)
     before = ticket["cash_locked"]
     ticket["cash_locked"] = due
@@ -153,7 +153,7 @@ def settle_fill(
 def sold_units(state: int, sell: int, qty: int) -> None:
     """Take what was sold out of the seller's offer, the oldest lots first (R15)."""
     ticket = ticket_at(state, sell)
-    ticket["filled_qty"] = ticket["filled_qty"] + qty
+    ticket["filled_qty"] = min(FILLED_END, ticket["filled_qty"] + qty)
     if ticket["first_lot"] != NIL:
         first = lots_split(state, wide(ticket["first_lot"]), wide(ticket["last_lot"]), qty, 0)
         ticket["first_lot"] = first

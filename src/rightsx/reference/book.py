@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sortedcontainers import SortedDict
 
-from rightsx.protocol import OrderFlag, Side, TimeInForce
+from rightsx.protocol import INT64_MAX, OrderFlag, Side, TimeInForce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,10 @@ class Book:
             yield from levels[price].values()
 
     def depth(self, side: Side, most: int | None = None) -> list[tuple[int, int, int]]:
-        """List (price, shown quantity, orders) of the best levels, best first. O(orders shown)."""
+        """List (price, shown quantity, orders) of the best levels, best first. O(orders shown).
+
+        A quantity that 64 bits cannot say is told as 2^63 − 1.
+        """
         levels = self._levels[side]
         prices = reversed(levels) if side == Side.BUY else iter(levels)
         rows: list[tuple[int, int, int]] = []
@@ -120,7 +123,7 @@ class Book:
             if most is not None and len(rows) == most:
                 break
             queue = levels[price]
-            rows.append((price, sum(order.shown_qty for order in queue.values()), len(queue)))
+            rows.append((price, min(INT64_MAX, sum(order.shown_qty for order in queue.values())), len(queue)))
         return rows
 
     def crosses(self, side: Side, limit: int) -> bool:

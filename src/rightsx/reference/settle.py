@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rightsx.protocol import BPS, EventKind, FillFlag, Side
+from rightsx.protocol import BPS, FILLED_END, EventKind, FillFlag, Side
 from rightsx.reference.lots import lots_split
 from rightsx.reference.state import PLATFORM, Market, Series, escrow_share
 
@@ -88,8 +88,8 @@ def settle_fill(market: Market, series: Series, trade: Trade) -> None:
     first, second, qty, price, first_bps, second_bps, flags = trade
     notional = price * qty
     buy, sell = (first, second) if first.side == Side.BUY else (second, first)
-    first.filled_qty += qty
-    second.filled_qty += qty
+    first.filled_qty = min(FILLED_END, first.filled_qty + qty)
+    second.filled_qty = min(FILLED_END, second.filled_qty + qty)
     first_fee = charge_fee(first, notional, first_bps)
     second_fee = charge_fee(second, notional, second_bps)
     buy_fee, sell_fee = (first_fee, second_fee) if first is buy else (second_fee, first_fee)
