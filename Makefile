@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin
 
-.PHONY: help demo test check bench sim format clean
+.PHONY: help demo test check bench sim scale format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   nanoseconds per command of the reference engine"
 	@echo "make sim     random markets on both engines, compared, until stopped; SEED=n COMMANDS=n ARGS=--help"
+	@echo "make scale   a hundred thousand series, a hundred thousand holders, on both engines; ARGS=--help"
 	@echo "make format  write the code as ruff would"
 
 # Debian's python3 may come without ensurepip; pip can then fill the environment from outside.
@@ -45,6 +46,9 @@ SEED ?= 1
 COMMANDS ?= 0
 sim: $(VENV)/ready
 	$(RUN)/python tests/simulate_forever.py --seed $(SEED) --commands $(COMMANDS) $(ARGS)
+
+scale: $(VENV)/ready
+	$(RUN)/python tests/scale.py $(ARGS)
 
 format: $(VENV)/ready
 	$(RUN)/ruff check --fix .
