@@ -339,8 +339,7 @@ class Exchange:
         ChannelCapExceeded, MerchantFundsInsufficient, CapacityExceeded.
         """
         given = [_pair(row) for row in _listed("rows", rows)]
-        found = self._find(series)
-        owner = merchant if merchant is not None else found.merchant if found else 0
+        owner = self._merchant_of(series) if merchant is None else merchant
         payload = {"rows": given, "ref": ref}
         return answer(
             results.ImportResult, self._cold(CommandKind.IMPORT_MEMBERS, time_ns, payload, series=series, account=owner)
@@ -374,8 +373,7 @@ class Exchange:
         Refused as a subscription is, and NotOwner for anyone but the merchant, BadTerms for a series
         that is no trial.
         """
-        found = self._find(series)
-        actor = merchant if merchant is not None else found.merchant if found else 0
+        actor = self._merchant_of(series) if merchant is None else merchant
         return answer(
             results.Result,
             self._hot(CommandKind.GRANT, time_ns, series=series, account=actor, recipient=account, qty=qty, ref=ref),
@@ -404,8 +402,7 @@ class Exchange:
         Refused: BadQuantity, IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted,
         AccountFrozen, SeriesExpired, StoreNotInProduct, NoRedeemableValue, InsufficientUnits.
         """
-        found = self._find(series)
-        till = self._store(store, found.merchant if found else 0)
+        till = self._store(store, self._merchant_of(series))
         return answer(
             results.RedeemResult,
             self._hot(CommandKind.REDEEM, time_ns, series=series, account=account, qty=qty, store=till, ref=ref),
@@ -465,8 +462,7 @@ class Exchange:
         UnknownSeries, MerchantDefaulted, AccountFrozen, SeriesExpired, NoRedeemableValue,
         VoucherBeyondExpiry, InsufficientUnits.
         """
-        found = self._find(series)
-        names = self._twin.terminals(found.merchant) if found else []
+        names = self._twin.terminals(self._merchant_of(series))
         known = {name: number for number, name in enumerate(names, 1)}
         mask = 0
         for terminal in _listed("terminals", terminals):
@@ -507,8 +503,7 @@ class Exchange:
         Refused, in this order: IdempotencyConflict, UnknownVoucher, SeriesExpired, TerminalNotAllowed,
         VoucherExpired, DoubleRedeem, VoucherLapsed.
         """
-        found = self._find(integer("voucher", voucher, Refusal.UnknownVoucher) >> 32)
-        merchant = found.merchant if found else 0
+        merchant = self._merchant_of(integer("voucher", voucher, Refusal.UnknownVoucher) >> 32)
         known = {name: number for number, name in enumerate(self._twin.terminals(merchant), 1)}
         return answer(
             results.RedeemResult,
@@ -878,6 +873,10 @@ class Exchange:
     def _merchant(self, merchant: int) -> None:
         if not self.account(integer("merchant", merchant, Refusal.UnknownAccount)).is_merchant:
             raise MisuseError(f"merchant was {merchant}; that account is none", Refusal.UnknownAccount)
+
+    def _merchant_of(self, series: int) -> int:
+        """Give the merchant of a series, or 0, which is nobody's number."""
+        return self._twin.merchant_of(integer("series", series, Refusal.UnknownSeries))
 
     def _find(self, series: int) -> SeriesView | None:
         return self._twin.series(integer("series", series, Refusal.UnknownSeries))

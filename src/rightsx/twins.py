@@ -35,6 +35,7 @@ class Twin(Protocol):
     def account(self, account: int) -> AccountView | None: ...  # noqa: D102
     def holding(self, account: int, series: int) -> HoldingView | None: ...  # noqa: D102
     def series(self, series: int) -> SeriesView | None: ...  # noqa: D102
+    def merchant_of(self, series: int) -> int: ...  # noqa: D102
     def products(self) -> list[ProductView]: ...  # noqa: D102
     def product(self, merchant: int, name: str) -> ProductView | None: ...  # noqa: D102
     def depth(self, series: int, side: Side, most: int | None) -> list[Level]: ...  # noqa: D102

@@ -668,6 +668,9 @@ _RANGES: Final = {"|u1": (0, 2**8 - 1), "<u4": (0, U32_MAX), "<i8": (INT64_MIN, 
 _FIELD_RANGE: Final = {name: _RANGES[code] for name, code in COMMAND.descr}  # type: ignore[misc]
 
 
+_BEYOND: Final = 2**256
+
+
 def integer(name: str, value: object, code: Refusal) -> int:
     """Let only a true integer pass (R1): `int` or a NumPy integer, never `bool`, `float`, `str` or None.
 
@@ -679,7 +682,7 @@ def integer(name: str, value: object, code: Refusal) -> int:
     # NumPy calls a span of time an integer; nobody who gives one as a quantity means that.
     if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64)):
         # Beyond 2^256 nothing tells integers apart, and Python will not write those of 4,300 digits.
-        return max(-(2**256), min(2**256, int(value)))
+        return int(value) if -_BEYOND < value < _BEYOND else _BEYOND if value > 0 else -_BEYOND
     message = f"{name} was {reprlib.repr(value)}, a {type(value).__name__}; an integer is due ({code.name})"
     raise MisuseError(message, code)
 

@@ -16,10 +16,10 @@ import numpy as np
 from rightsx.book import FLAG_BITS, FLAG_MASK, ICEBERG
 from rightsx.engine import memory as at
 from rightsx.engine.primary import NO_CAP
-from rightsx.engine.state import WAITING
+from rightsx.engine.state import SERIES, WAITING
 from rightsx.expiry import timers_armed
 from rightsx.protocol import BPS, CASH_END, Command, Side, Terms
-from rightsx.reference.book import Order
+from rightsx.reference.book import Book, Order
 from rightsx.reference.lots import Holding, Lot
 from rightsx.reference.state import Account, Market, Reference, Series, Timer, TimerKind, Voucher
 
@@ -55,27 +55,26 @@ def export_account(memory: MarketMemory, account: int, terminals: list[str]) -> 
     )
 
 
-def export_series(memory: MarketMemory, series: int) -> Series:
-    """Rebuild a series, without its book, its holdings and its vouchers. O(steps + stores + channels)."""
-    row = memory.arrays[at.SERIES][series]
-    steps = memory.arrays[at.STEP][int(row["step_start"]) :][: int(row["step_count"])]
-    shops = memory.arrays[at.SHOP][int(row["shop_start"]) :][: int(row["shop_count"])]
+def export_series(memory: MarketMemory, series: int, book: Book | None = None) -> Series:
+    """Rebuild a series, without its book (unless it is given), its holdings and its vouchers. O(steps + stores + channels)."""
+    row = dict(zip(SERIES.names or (), memory.arrays[at.SERIES][series].item(), strict=True))
+    steps = memory.arrays[at.STEP][row["step_start"] :][: row["step_count"]]
+    shops = memory.arrays[at.SHOP][row["shop_start"] :][: row["shop_count"]]
+    sums: dict[str, Any] = {name: row[name] for name in _SUMS} | {name: bool(row[name]) for name in _SWITCHES}
     found = Series(
         id=series,
-        merchant=int(row["merchant"]),
-        product=int(row["product"]),
-        terms=Terms(*(int(row[name]) for name in Terms._fields)),
-        steps=[(int(step["ns"]), int(step["value"])) for step in steps],
-        stores=tuple(int(shop["store"]) for shop in shops),
+        merchant=row["merchant"],
+        product=row["product"],
+        terms=Terms(*(row[name] for name in Terms._fields)),
+        steps=steps.tolist(),
+        stores=tuple(shops["store"].tolist()),
         channel_caps={},
-        value=int(row["value"]),
-        reference=int(row["reference"]),
+        value=row["value"],
+        reference=row["reference"],
+        book=Book() if book is None else book,
+        **sums,
     )
-    for name in _SUMS:
-        setattr(found, name, int(row[name]))
-    for name in _SWITCHES:
-        setattr(found, name, bool(row[name]))
-    slot = int(row["first_channel"])
+    slot = row["first_channel"]
     while slot:
         channel = memory.arrays[at.CHANNEL][slot]
         number = int(channel["channel"])

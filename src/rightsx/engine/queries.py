@@ -21,6 +21,7 @@ from rightsx.engine.export import (
     live_orders,
 )
 from rightsx.protocol import Side
+from rightsx.reference.book import Book
 from rightsx.reference.lots import lots_cost
 from rightsx.reference.state import PLATFORM
 from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, ProductView, SeriesView, VoucherView
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _IDS, _HASH = 6, -7046029254386353131
 _HALF = 0xFFFF_FFFF
+NO_BOOK = Book()  # of a series that is shown: its book is not
 
 
 class Queries:
@@ -143,7 +145,7 @@ class Queries:
         """Copy a series, or None."""
         if not self._has_series(series):
             return None
-        found = export_series(self._memory, series)
+        found = export_series(self._memory, series, NO_BOOK)
         sold, gross = Counter(found.channel_sold), Counter(found.channel_gross)
         names = self._registry.channels
         return SeriesView(
@@ -175,6 +177,10 @@ class Queries:
             or ("auction" if found.in_auction else "open"),
             channels={names[channel - 1]: (sold[channel], gross[channel]) for channel in sorted(sold)},
         )
+
+    def merchant_of(self, series: int) -> int:
+        """Give the merchant of a series, or 0."""
+        return int(self._memory.arrays[at.SERIES][series]["merchant"]) if self._has_series(series) else 0
 
     def products(self) -> list[ProductView]:
         """Copy every product: merchant, name, its series by expiry."""

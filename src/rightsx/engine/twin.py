@@ -248,15 +248,20 @@ class CompiledExchange(Queries):
         """Let the kernel read these commands and write these events."""
         world = self._memory.world
         world["held"] = 1
-        self._memory.put(COMMANDS, begun.rows)
-        self._memory.put(EVENTS, begun.out)
+        self._put(COMMANDS, begun.rows)
+        self._put(EVENTS, begun.out)
         world["event_rows"] = len(begun.out)
+
+    def _put(self, table: int, array: np.ndarray) -> None:
+        """Let a table be this array, unless it is."""
+        if self._memory.arrays[table] is not array:
+            self._memory.put(table, array)
 
     def _release(self) -> None:
         """Let single orders have row 0 and the own events again."""
         world = self._memory.world
-        self._memory.put(COMMANDS, self._command)
-        self._memory.put(EVENTS, self._scratch)
+        self._put(COMMANDS, self._command)
+        self._put(EVENTS, self._scratch)
         world["event_rows"] = len(self._scratch)
         self._begun = None
         world["event_count"] = 0

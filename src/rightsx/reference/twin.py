@@ -199,6 +199,11 @@ class ReferenceExchange:
             return "halted"
         return "auction" if series.in_auction else "open"
 
+    def merchant_of(self, series: int) -> int:
+        """Give the merchant of a series, or 0."""
+        found = self._market.find_series(series)
+        return found.merchant if found else 0
+
     def products(self) -> list[ProductView]:
         """Copy every product: merchant, name, its series by expiry."""
         return [
