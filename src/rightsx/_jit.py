@@ -198,15 +198,6 @@ if not TYPE_CHECKING and COMPILED:
         return types.int64(types.int64, types.int64), codegen
 
     @intrinsic
-    def below(_typing: Any, _a: Any, _b: Any) -> Any:
-        """Say whether a < b, both read as unsigned."""
-
-        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            return builder.icmp_unsigned("<", args[0], args[1])
-
-        return types.boolean(types.int64, types.int64), codegen
-
-    @intrinsic
     def wide(_typing: Any, number: Any) -> Any:
         """Read a field of any width and sign as a signed 64-bit number; an unsigned 64-bit one keeps its bits."""
         signed = number.signed
@@ -279,10 +270,6 @@ else:  # what a type checker reads, too
     def shift_right(bits: int, count: int) -> int:
         """Shift a word to the right as if it were unsigned, by 0 … 63."""
         return (((bits % _U64) >> count) - INT64_SIGN) % _U64 + INT64_SIGN
-
-    def below(a: int, b: int) -> bool:
-        """Say whether a < b, both read as unsigned."""
-        return a % _U64 < b % _U64
 
     def wide(number: int) -> int:
         """Read a field of any width and sign as a signed 64-bit number; an unsigned 64-bit one keeps its bits."""

@@ -392,17 +392,14 @@ def queue_remove(state: int, slot: int) -> None:
 
 @kernel
 def queue_requeue(state: int, slot: int) -> None:
-    """Move an order to the end of its level's queue (R40)."""
+    """Move the first order of a level's queue to its end (R40)."""
     order = order_at(state, slot)
     after = order["next"]
     if after == NIL:
         return
-    before = order["prev"]
     cell = cell_at(state, order["level"])
-    order_at(state, before)["next"] = after
-    order_at(state, after)["prev"] = before
-    if before == NIL:
-        cell["head"] = after
+    order_at(state, after)["prev"] = NIL
+    cell["head"] = after
     tail = cell["tail"]
     order_at(state, tail)["next"] = slot
     order["prev"] = tail

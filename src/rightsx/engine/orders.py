@@ -95,7 +95,6 @@ from rightsx.engine.numbers import (
     MERCHANT_CANNOT_RESELL,
     NOT_OWNER,
     ORDER_NOT_OPEN,
-    OUTSIDE_PRICE_BAND,
     OWN_MODES,
     RANK_ORDER,
     RESALE_FORBIDDEN,
@@ -115,8 +114,6 @@ from rightsx.engine.state import (
     NIL,
     RESTING,
     WAITING,
-    band_high,
-    band_low,
     cap_of,
     command_at,
     event_about,
@@ -598,8 +595,8 @@ def stop_enter(state: int, slot: int) -> None:
         ticket["limit"], wrong = plain_limit(state, series, wide(ticket["side"]))
         if ticket["time_in_force"] != FOK:
             ticket["time_in_force"] = IOC
-    elif not band_low(state, series) <= ticket["limit"] <= band_high(state, series):
-        wrong = OUTSIDE_PRICE_BAND
+    # A limit is still within the band that it was checked against: the reference moves down to the cap alone (R21), so
+    # that the lower edge sinks, and the upper one stays above the cap, to which the sweep has held all limits (R10).
     ticket["stop_price"] = 0
     event = event_at(state, event_about(state, E_TRIGGERED, series, wide(order["account"])))
     event["order_id"] = order["id"]
