@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ from twins import FORKS, MarketTwins, Watch, first_difference, parts_of, rows_di
 
 forks = pytest.mark.skipif(not FORKS, reason="what hangs or dies is judged in a forked process")
 SEED = int(os.environ.get("RIGHTSX_SEED", "1"))
+SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 MARKET_NAMES = list(MARKETS)
 BOOK_NAMES = [name for name in SHAPE_NAMES if name.startswith("book:")]
 # Commands of one shape: thorough, in batches, of a bare book.
@@ -211,6 +213,12 @@ def test_what_differed_once_agrees_now(text):
 
 
 # ── what the flows hardly meet ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_scenario_leaves_both_exchanges_alike_with_the_smallest_tables(path):
+    outcome = judge_script(scenario_script(path.read_text(), MarketTwins(event_rows=8, first_rows=8)))
+    assert not outcome.what, outcome.said
 
 
 def test_timers_of_one_moment_that_were_armed_backwards_fire_in_order():
