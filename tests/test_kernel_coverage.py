@@ -2,31 +2,24 @@
 
     the tests chosen here ─► one process, NUMBA_DISABLE_JIT=1, coverage with branches ─► what lies in a kernel and was not met
 
-A kernel is what `_jit` compiles: a function under `kernel` or `leaf`, one that an `entry` or a `callback` is made of, and,
-uncompiled, whatever `_jit` puts in the place of an intrinsic. Other code in these files (growing, exporting, the faces) is
+What a kernel is, `kernels.py` says. Other code in these files (growing, exporting, the faces) is
 judged by the rest of the suite. All scenarios are among the tests, on the engine alone and beside the reference with the
 smallest tables: so this is also where they run on the engine uncompiled.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "src" / "rightsx"
-FILES = [HOME / name for name in ("_jit.py", "book.py", "expiry.py", "accounts.py", "embed.py")] + sorted(
-    HOME.glob("engine/*.py")
-)
-MAKERS = {"kernel", "leaf", "entry", "exact_entry", "callback"}
+from kernels import FILES, HOME, kernels
 
+ROOT = Path(__file__).resolve().parents[1]
 # Whole files, or what of them the rest does not do in less time.
 FLOWS = "smallest or events_and_rows or moment"
 CHOICE = {
@@ -37,6 +30,7 @@ CHOICE = {
     "test_barebook.py": "not compiled_and_uncompiled",
     "test_orderbook.py": "record or other_makes",
     "test_embed.py": "",
+    "test_bounds.py": "does_not_have",
 }
 
 SETTINGS = """
@@ -48,45 +42,6 @@ source = {home}
 exclude_also =
     if TYPE_CHECKING:
 """
-
-
-# ── what is a kernel ─────────────────────────────────────────────────────────────────────────────
-
-
-def entries(trees):
-    """Name the functions that are handed to what compiles them, and those in the table of calls from C."""
-    names = set()
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MAKERS:
-            names |= {argument.id for argument in node.args[:1] if isinstance(argument, ast.Name)}
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "CALLS":
-            names |= {row.elts[0].id for row in node.value.values}
-    return names
-
-
-def plain_forms(tree):
-    """List the functions that stand for intrinsics where nothing is compiled."""
-    for node in tree.body:
-        if isinstance(node, ast.If) and "COMPILED" in ast.unparse(node.test):
-            yield from (one for part in node.orelse for one in ast.walk(part) if isinstance(one, ast.FunctionDef))
-        elif isinstance(node, ast.ClassDef) and node.name == "Row":
-            yield from (one for one in node.body if isinstance(one, ast.FunctionDef))
-
-
-def kernels():
-    """Give path → (name, first line, last line) of every kernel."""
-    trees = {path: ast.parse(path.read_text()) for path in FILES}
-    named = entries(trees.values())
-    found = defaultdict(list)
-    for path, tree in trees.items():
-        chosen = list(plain_forms(tree)) if path.name == "_jit.py" else []
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef):
-                marks = {mark.id for mark in node.decorator_list if isinstance(mark, ast.Name)}
-                if marks & {"kernel", "leaf"} or node.name in named:
-                    chosen.append(node)
-        found[path] = [(node.name, node.lineno, node.end_lineno) for node in chosen]
-    return found
 
 
 # ── what was met ─────────────────────────────────────────────────────────────────────────────────
@@ -112,11 +67,12 @@ def gaps(folder, tests):
     by_path = {(ROOT / name).resolve(): rows for name, rows in report.items()}
     lines = []
     for path, chosen in kernels().items():
-        for name, first, last in chosen:
+        for kernel in chosen:
+            first, last = kernel.lineno, kernel.end_lineno
             missed = [line for line in by_path[path]["missing_lines"] if first <= line <= last]
             jumps = [f"{a}→{'end' if b < 0 else b}" for a, b in by_path[path]["missing_branches"] if first <= a <= last]
             if missed or jumps:
-                lines.append(f"{path.relative_to(ROOT)}: {name}: lines {missed}, branches {' '.join(jumps)}")
+                lines.append(f"{path.relative_to(ROOT)}: {kernel.name}: lines {missed}, branches {' '.join(jumps)}")
     return lines
 
 
@@ -149,7 +105,7 @@ def test_a_branch_that_no_test_takes_is_named(tmp_path):
     ],
 )
 def test_what_is_compiled_is_known_as_a_kernel(file, name):
-    assert name in {kernel for kernel, _, _ in kernels()[HOME / file]}
+    assert name in {kernel.name for kernel in kernels()[HOME / file]}
 
 
 def test_no_kernel_is_left_out_of_the_count():

@@ -16,8 +16,8 @@ digest of all sources of kernels and of everything else that decides what they b
 cache does not see a constant that changed in another file, nor that bounds checks were asked for. The
 directory is $RIGHTSX_CACHE_DIR or the user's cache; where it cannot be written nothing is cached.
 
-Base addresses are loaded as invariant: tables move only between two calls of a kernel. Under
-NUMBA_BOUNDSCHECK=1 every access of a row is checked, and an IndexError names the table.
+Base addresses are loaded as invariant: tables move only between two calls of a kernel. Uncompiled, and
+under NUMBA_BOUNDSCHECK=1, every access of a row is checked, and an IndexError names the table.
 """
 
 from __future__ import annotations
@@ -99,6 +99,11 @@ class Tables:
             self.put(index, new)
 
 
+def out_of_range(index: int, dtype: np.dtype) -> str:
+    """Say that a table has no such row."""
+    return f"a row of table {index} ({', '.join(dtype.names or ())}) is out of range"
+
+
 def aligned_zeros(rows: int, dtype: np.dtype) -> np.ndarray:
     """Make a zeroed table that begins at a cache line, so that rows of 32 or 64 bytes never straddle one."""
     raw = np.zeros(rows * dtype.itemsize + 64, np.uint8)
@@ -149,8 +154,7 @@ if not TYPE_CHECKING and COMPILED:
                 if BOUNDSCHECK:
                     rows = builder.load(builder.gep(header, [ir.Constant(_I64, 2 * index + 1)]))
                     with builder.if_then(builder.icmp_unsigned(">=", args[1], rows), likely=False):
-                        message = (f"a row of table {index} ({', '.join(dtype.names or ())}) is out of range",)
-                        context.call_conv.return_user_exc(builder, IndexError, message)
+                        context.call_conv.return_user_exc(builder, IndexError, (out_of_range(index, dtype),))
                 base = builder.load(builder.gep(header, [ir.Constant(_I64, 2 * index)]))
                 base.set_metadata("invariant.load", builder.module.add_metadata([]))
                 start = builder.inttoptr(base, _I8.as_pointer())
@@ -246,12 +250,14 @@ else:  # what a type checker reads, too
 
     leaf = kernel
 
-    def table(index: int, dtype: np.dtype) -> Callable[[int, int], Row]:  # noqa: ARG001 - the compiled one needs it
+    def table(index: int, dtype: np.dtype) -> Callable[[int, int], Row]:
         """Make the accessor of table `index`: accessor(state, row number) gives the row."""
 
         def row_at(state: Any, row: int) -> Row:
-            assert row >= 0, "a row before the first"
-            return Row(state.arrays[index][row])
+            rows = state.arrays[index]
+            if not 0 <= row < len(rows):
+                raise IndexError(out_of_range(index, dtype))
+            return Row(rows[row])
 
         return row_at
 
