@@ -6,13 +6,14 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin
 
-.PHONY: help demo test bounds check bench sim scale format clean
+.PHONY: help demo test bounds mutants check bench sim scale format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    a seeded market from listing to expiry: a table, an audit, a picture (demo.html)"
 	@echo "make test    all tests; the reference engine's branches are covered to the last one"
 	@echo "make bounds  all tests once more, every access of a row checked"
+	@echo "make mutants kernels made a little wrong, and whether a test notices; SEED=n COUNT=n ARGS=--help"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   nanoseconds per command of the reference engine"
 	@echo "make sim     random markets on both engines, compared, until stopped; SEED=n COMMANDS=n ARGS=--help"
@@ -36,6 +37,10 @@ test: $(VENV)/ready
 
 bounds: $(VENV)/ready
 	NUMBA_BOUNDSCHECK=1 $(RUN)/python -m pytest $(ARGS)
+
+COUNT ?= 100
+mutants: $(VENV)/ready
+	$(RUN)/python tests/mutants.py --seed $(SEED) --count $(COUNT) $(ARGS)
 
 check: $(VENV)/ready
 	$(RUN)/ruff check .
