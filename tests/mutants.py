@@ -59,17 +59,15 @@ MEMORY: Final = 4 << 30
 MUTATED: Final = [path for path in FILES if path.name not in ("_jit.py", "embed.py")]
 BARE: Final = ("bare.py", "barebook.py")
 
-# Kernels that change nothing but how long something takes.
-FASTER: Final = {"ask_early"}
-# Of a function, what its mutants say in place of what: nobody can see the difference, for this reason.
+# What changes nothing but how long something takes: a kernel, or a statement of one.
+FASTER: Final = {"ask_early", "if head['live'] >= DEEP and head['handles'] == 0:"}
+LONG_WAY: Final = "a command that is kept from the plain path goes the long way, to the same end"
+# What nobody can see, and why: a kernel, and what its mutant has in the place of what.
 ALIKE: Final[dict[tuple[str, str, str], str]] = {
-    (
-        "check_reference",
-        "return no(state, IDEMPOTENCY_CONFLICT, F_REF, ref if ref >= 0 else INT64_MAX, 0)",
-        "return no(state, IDEMPOTENCY_CONFLICT, F_REF, ref if ref >= 1 else INT64_MAX, 0)",
-    ): "a reference of 0 is none, and conflicts with nothing",
-    ("order_admitted", "world['traded'] = 1", "world['traded'] = 2"): "it is 0 or not",
+    ("check_reference", "ref if ref >= 0 else INT64_MAX", "ref if ref >= 1 else INT64_MAX"): "a reference of 0 is none",
     ("bare_entry", "return -1", "return -2"): "Python asks whether the answer is negative",
+    ("scratch_sort", "['key'] <= key", "['key'] < key"): "what is sorted once more, equal keys as they stand, is the same",
+    ("run_plain", "time_ns < clock", "time_ns <= clock"): LONG_WAY,
 }
 
 # ── mutants ──────────────────────────────────────────────────────────────────────────────────────
@@ -102,7 +100,7 @@ class Mutant:
         around = [one for one in nodes if isinstance(one, ast.stmt) and any(inner is node for inner in ast.walk(one))]
         statement = around[-1]  # The walk goes from the outside in.
         before = ast.unparse(statement).splitlines()[0]
-        list(ways(node))[self.way](node)
+        list(ways(node, parents_of(tree).get(node)))[self.way](node)
         ast.fix_missing_locations(tree)
         return tree, before, ast.unparse(statement).splitlines()[0], statement.lineno
 
@@ -115,7 +113,14 @@ class Mutant:
     def alike(self) -> str:
         """Say why nobody can see this change, if that is known."""
         _, before, after, _ = self.made()
-        return ALIKE.get((self.kernel.name, before, after), "")
+        if before in FASTER:
+            return "nothing but time"
+        known = (
+            why
+            for (kernel, old, new), why in ALIKE.items()
+            if kernel == self.kernel.name and before.replace(old, new, 1) == after
+        )
+        return next(known, "")
 
 
 def exchange(path: Path, kernel: ast.FunctionDef) -> tuple[FunctionType, CodeType]:
@@ -127,14 +132,21 @@ def exchange(path: Path, kernel: ast.FunctionDef) -> tuple[FunctionType, CodeTyp
     return getattr(module, kernel.name), next(one for one in code.co_consts if isinstance(one, CodeType))
 
 
-def ways(node: ast.AST) -> Iterator[Callable[[Any], None]]:
+def steps(number: int, parent: ast.AST | None) -> tuple[int, ...]:
+    """Say by how much a number is moved: not what is only asked to be 0 or not, nor a flag to 2."""
+    if number == 0 and isinstance(parent, ast.Compare) and isinstance(parent.ops[0], (ast.Eq, ast.NotEq)):
+        return ()
+    return (-1,) if number == 1 and isinstance(parent, ast.Assign) else (1, -1)
+
+
+def ways(node: ast.AST, parent: ast.AST | None) -> Iterator[Callable[[Any], None]]:
     """List what can be done to a node of a tree; each changes the node that it is given."""
     if isinstance(node, ast.Compare):
         for at, operator in enumerate(node.ops):
             if type(operator) in BORDERS:
                 yield lambda it, at=at: it.ops.__setitem__(at, BORDERS[type(it.ops[at])]())
     elif isinstance(node, ast.Constant) and type(node.value) is int:
-        for step in (1, -1):
+        for step in steps(node.value, parent):
             yield lambda it, step=step: setattr(it, "value", it.value + step)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
         yield lambda it: setattr(it, "op", ast.Sub() if isinstance(it.op, ast.Add) else ast.Add())
@@ -163,6 +175,11 @@ def blank(statement: Any) -> None:
         statement.__class__, statement.__dict__ = ast.Assign, {**vars(statement), "targets": [name], "value": zero}
 
 
+def parents_of(tree: ast.AST) -> dict[ast.AST, ast.AST]:
+    """Give the parent of every node; those that trees share, such as operators, have none that anybody asks for."""
+    return {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+
+
 def is_row_number(node: ast.AST, parent: ast.AST | None) -> bool:
     """Say whether a number chooses the only row of a table: another one is out of range at once, which shows nothing."""
     return (
@@ -181,10 +198,11 @@ def mutants() -> list[Mutant]:
         for kernel in by_path[path]:
             if kernel.name in FASTER:
                 continue
-            parents = {child: parent for parent in ast.walk(kernel) for child in ast.iter_child_nodes(parent)}
+            parents = parents_of(kernel)
             for place, node in enumerate(ast.walk(kernel)):
-                if not is_row_number(node, parents.get(node)):
-                    found += [Mutant(len(found) + way, path, kernel, place, way) for way, _ in enumerate(ways(node))]
+                parent = parents.get(node)
+                if not is_row_number(node, parent):
+                    found += [Mutant(len(found) + way, path, kernel, place, way) for way, _ in enumerate(ways(node, parent))]
     return found
 
 

@@ -12,13 +12,13 @@ import pytest
 TESTS = Path(__file__).parent
 HOME = TESTS.parent / "src" / "rightsx"
 
-# Two mutants, judged by one short flow: cash that is taken where it should be given, and a flag that is 2 instead of 1.
+# Two mutants, judged by one short flow: cash that is taken where it should be given, and a refusal that is −2 instead of −1.
 CODE = """
 import mutants
 mutants.checks = lambda path, scripts: [("flows", lambda: mutants.flows(["calm"], 60, 1, thorough=False))]
 every = mutants.mutants()
 wrong = next(one for one in every if one.kernel.name == "cash_credit" and " - amount" in one.made()[2])
-same = next(one for one in every if one.made()[1:3] == ("world['traded'] = 1", "world['traded'] = 2"))
+same = next(one for one in every if one.kernel.name == "bare_entry" and one.made()[1:3] == ("return -1", "return -2"))
 assert same.alike and not wrong.alike
 mutants.ALIKE.clear()
 print(mutants.judged(None, {}, 60) or "nothing")
@@ -38,5 +38,5 @@ def test_a_wrong_kernel_is_noticed_and_one_that_is_the_same_survives():
     assert lines[0] == "nothing"
     assert lines[-3:] == ["noticed by flows 1", "(2, 1)", "[] True"]
     (told,) = [number for number, line in enumerate(lines) if line.startswith("survived: --only")]
-    assert [line.strip() for line in lines[told + 1 : told + 3]] == ["- world['traded'] = 1", "+ world['traded'] = 2"]
+    assert [line.strip() for line in lines[told + 1 : told + 3]] == ["- return -1", "+ return -2"]
     assert {path: path.read_bytes() for path in HOME.rglob("*.py")} == before
