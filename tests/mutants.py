@@ -67,6 +67,15 @@ ALIKE: Final[dict[tuple[str, str, str], str]] = {
     ("check_reference", "ref if ref >= 0 else INT64_MAX", "ref if ref >= 1 else INT64_MAX"): "a reference of 0 is none",
     ("bare_entry", "return -1", "return -2"): "Python asks whether the answer is negative",
     ("scratch_sort", "['key'] <= key", "['key'] < key"): "what is sorted once more, equal keys as they stand, is the same",
+    ("check_sizes", "0 < display < qty", "0 <= display < qty"): "a display of 0 was let pass before",
+    (
+        "cold_operation",
+        "world['taken'] + world",
+        "world['taken'] - world",
+    ): "the place of a part of the events need only be a new one",
+    ("subscribe", "channel, g, 1)", "channel, g, 2)"): "a lot is primary or not",
+    ("lot_make", "lot['next'] = NIL", "_ = 0"): "whoever makes a lot puts it into a list at once",
+    ("lot_make", "lot['prev'] = NIL", "_ = 0"): "whoever makes a lot puts it into a list at once",
     ("run_plain", "time_ns < clock", "time_ns <= clock"): LONG_WAY,
 }
 
