@@ -389,10 +389,11 @@ def test_a_single_order_finds_an_unfinished_one_and_finishes_it_first():
 
 
 @pytest.mark.skipif(COMPILED, reason="a constant of a compiled kernel is compiled, too")
-def test_asking_memory_early_changes_nothing(monkeypatch):
+@pytest.mark.parametrize("name", ["calm", "calm_handles", "hostile_handles"])
+def test_asking_memory_early_changes_nothing(monkeypatch, name):
     monkeypatch.setattr(bare, "DEEP", 0)
-    book = compiled("calm", **TINY)
-    for rows, reports, state in flow_of("calm", 4, 4, 40):
+    book = compiled(name, **TINY)
+    for rows, reports, state in flow_of(name, 4, 4, 40):
         assert book.apply_batch(rows).tobytes() == reports.tobytes()
         assert book.state_hash() == state
 
@@ -479,7 +480,7 @@ HANDLE_BREAKS = {
         "id", 5 << 32 | int(t.arrays[0][0]["order_free"])
     ),
     "a handle names another slot": lambda t, level: order_at(t, level).__setitem__("id", 1 << 32 | 9),
-    "handles have a table": lambda t, _: t.arrays[6][3].__setitem__("slot", 1),
+    "handles have a table": lambda t, _: t.grow(6, 16),
 }
 
 

@@ -187,3 +187,19 @@ def test_progress_is_silent_where_nobody_looks(monkeypatch):
     bar.step(1, 2)
     bar.close()
     assert terminal.text == ""
+
+
+def test_warmup_says_what_is_ready_and_where_it_is_kept(tmp_path, monkeypatch, capsys):
+    assert main(["warmup"]) == 0
+    told = capsys.readouterr().out
+    assert all(what in told for what in ("the order book", "the engine", "the timing wheel"))
+    monkeypatch.setenv("RIGHTSX_CACHE_DIR", str(tmp_path))
+    for name in ("0" * 20, "a" * 20, "notes"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    assert main(["warmup"]) == 0
+    assert "2 beside it are of other versions" in capsys.readouterr().out
+    assert main(["warmup", "--prune"]) == 0
+    told = capsys.readouterr()
+    assert "of 2 other versions" in told.err
+    assert "beside it" not in told.out
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"], "what is not ours stays"

@@ -30,6 +30,7 @@ CHOICE = {
     "test_barebook.py": "not compiled_and_uncompiled",
     "test_orderbook.py": "record or other_makes",
     "test_embed.py": "",
+    "test_short_way.py": "tells_what or numbers or held",
     "test_bounds.py": "does_not_have",
 }
 
