@@ -290,10 +290,10 @@ def test_an_exception_says_how_much_was_done(monkeypatch):
     grow = barebook.growth_due
     calls = count()
 
-    def short(tables):
+    def short(tables, enter):
         if next(calls) == 2:
             raise MemoryError
-        return grow(tables)
+        return grow(tables, enter)
 
     monkeypatch.setattr(barebook, "growth_due", short)
     with pytest.raises(MemoryError) as caught:

@@ -23,6 +23,7 @@ Matching neither knows cash nor units: `bare` writes REPORTs over this, the engi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -35,13 +36,13 @@ from rightsx._jit import (
     leading_zeros,
     leaf,
     narrow,
+    record_at,
     shift_right,
     table,
     trailing_zeros,
     wide,
     wrap_mul,
 )
-from rightsx.probing import spots_of
 from rightsx.protocol import OrderFlag
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
@@ -92,6 +93,9 @@ node_at = table(2, NODE)
 cell_at = table(3, CELL)
 order_at = table(4, ORDER)
 part_at = table(5, PART)
+cell_read = record_at(IDCELL)
+CELL_STRIDE: Final = IDCELL.itemsize
+EnterIds = Callable[[int, int, int, int], object]  # `ids_enter`, by whoever may call kernels
 idcell_at = table(6, IDCELL)
 
 NIL: Final = 0  # never used as an index of something
@@ -572,12 +576,7 @@ def id_find(state: int, order_id: int) -> int:
 @leaf
 def id_put(state: int, order_id: int, slot: int) -> None:
     """Enter a live order under its id, which is not there."""
-    id_put_tag(state, id_tag(order_id), slot)
-
-
-@leaf
-def id_put_tag(state: int, tag: int, slot: int) -> None:
-    """Enter a slot under the hash of its id."""
+    tag = id_tag(order_id)
     shift = head_at(state, 0)["id_shift"]
     last = (1 << (TAG_BITS - shift)) - 1
     place = tag >> shift
@@ -611,6 +610,25 @@ def id_remove(state: int, order_id: int, slot: int) -> None:
             hole["tag"] = cell["tag"]
             gap = place
     idcell_at(state, gap)["slot"] = NIL
+
+
+@kernel
+def ids_enter(old: int, cells: int, new: int, shift: int) -> None:
+    """Enter the ids of a table of so many cells at the address `old` into an empty, larger one at `new`. O(cells).
+
+    Cells come in the order of their homes, or nearly, so both tables are gone through once from end to end.
+    """
+    last = (1 << (TAG_BITS - shift)) - 1
+    for number in range(cells):
+        cell = cell_read(old + number * CELL_STRIDE)
+        slot = cell["slot"]
+        if slot != NIL:
+            place = (cell["tag"] & HALF) >> shift
+            while cell_read(new + place * CELL_STRIDE)["slot"] != NIL:
+                place = (place + 1) & last
+            entered = cell_read(new + place * CELL_STRIDE)
+            entered["slot"] = slot
+            entered["tag"] = cell["tag"]
 
 
 # ── making and growing ───────────────────────────────────────────────────────────────────────────
@@ -652,37 +670,32 @@ def nodes_growth(tables: Tables) -> Growth:
     return Growth(arrays, {"node_rows": rows})
 
 
-def orders_growth(tables: Tables) -> Growth:
+def orders_growth(tables: Tables, enter: EnterIds) -> Growth:
     """Make twice the orders and cells for their ids; nothing has changed when memory is short. O(orders).
 
-    Cells are entered anew in order of home, so the new table is a function of the old one alone.
+    `enter` lets the kernel `ids_enter` do so; the new table is a function of the old one alone.
     """
     rows = 2 * len(tables.arrays[4])
     shift = TAG_BITS + 1 - (4 * rows).bit_length()
     arrays = {4: grown(tables.arrays[4], rows), 5: grown(tables.arrays[5], rows)}
     if not tables.arrays[0][0]["handles"]:
         arrays[6] = aligned_zeros(4 * rows, IDCELL)
-        ids_enter(arrays[6], tables.arrays[6], shift)
+        old = tables.arrays[6]
+        enter(old.ctypes.data, len(old), arrays[6].ctypes.data, shift)
     return Growth(arrays, {"order_rows": rows, "id_shift": shift})
 
 
 def grown(old: np.ndarray, rows: int) -> np.ndarray:
     """Copy a table into a longer one whose new rows are zero. O(rows)."""
     new = aligned_zeros(rows, old.dtype)
-    new[: len(old)] = old
+    # As bytes: NumPy would copy a record field by field.
+    new.view(np.uint8)[: old.nbytes] = old.view(np.uint8)
     return new
 
 
-def growth_due(tables: Tables) -> Growth:
+def growth_due(tables: Tables, enter: EnterIds) -> Growth:
     """Make what `has_room` found short. O(rows)."""
     head = tables.arrays[0][0]
     if head["node_used"] + NODES_PER_INSERT > head["node_rows"]:
         return nodes_growth(tables)
-    return orders_growth(tables)
-
-
-def ids_enter(new: np.ndarray, old: np.ndarray, shift: int) -> None:
-    """Enter the cells of an old table into an empty new one. O(cells)."""
-    cells = old[old["slot"] != NIL]
-    homes = (cells["tag"].astype(np.int64) & HALF) >> shift
-    new[spots_of(homes, len(new))] = cells
+    return orders_growth(tables, enter)

@@ -35,7 +35,6 @@ from rightsx.book import (
     CELL,
     FAN,
     FLAG_BITS,
-    HALF,
     HEAD,
     IDCELL,
     NIL,
@@ -48,7 +47,7 @@ from rightsx.book import (
     TAG_BITS,
     cell_at,
     head_at,
-    id_put_tag,
+    ids_enter,
     level_next,
     level_price,
     node_at,
@@ -96,7 +95,6 @@ LIMITS: Final = np.dtype([("orders", "<i8"), ("books", "<i8"), ("levels", "<i8")
 PROGRESS: Final = np.dtype([("command", "<i8"), ("report", "<i8")])
 WORD: Final = np.dtype([("value", "<i8")])
 limits_at = record_at(LIMITS)
-idcell_read = record_at(IDCELL)
 progress_at = record_at(PROGRESS)
 found_at = record_at(LEVEL)
 word_at = record_at(WORD)
@@ -201,12 +199,7 @@ def orders_double(block: int) -> None:
         new = word_at(block + 8 * SMALL_IDS_WORD)["value"]
     memory_clear(new, table_place(block, IDS, new, 2 * cells, IDCELL_BYTES))
     orders_open(block, min(2 * head["order_rows"], head["live_limit"] + 1), TAG_BITS + 1 - head["id_shift"])
-    state = state_at(block)
-    for place_ in range(cells):
-        cell = idcell_read(old + place_ * IDCELL_BYTES)
-        slot = wide(cell["slot"])
-        if slot != NIL:
-            id_put_tag(state, wide(cell["tag"]) & HALF, slot)
+    ids_enter(old, cells, new, head["id_shift"])
 
 
 def embed_bytes_needed(limits: int) -> int:

@@ -34,6 +34,7 @@ from rightsx.book import (
     id_remove,
     id_tag,
     idcell_at,
+    ids_enter,
     level_drop,
     level_next,
     level_price,
@@ -562,18 +563,21 @@ def depth_fill(state: int, side: int, most: int) -> int:
     return count
 
 
-RUN, ONE, DEPTH = 0, 1, 2
+RUN, ONE, DEPTH, ENTER = range(4)
 
 
 def bare_call(
     state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int, i: int
 ) -> int:  # fmt: skip
-    """Do one of three things: RUN a rows, ONE command of nine numbers, DEPTH of side a, b levels.
+    """Do one of four things: RUN a rows, ONE command of nine numbers, DEPTH of side a, b levels, ENTER ids (`ids_enter`).
 
     ONE is BUSY, and does nothing, while a command waits for room or the rows of commands are another's.
     """
     if what == DEPTH:
         return depth_fill(state, a, b)
+    if what == ENTER:
+        ids_enter(a, b, c, d)
+        return 0
     count = a
     head = head_at(state, 0)
     if what == ONE:

@@ -30,6 +30,7 @@ from rightsx.engine.bare import (
     COMMANDS,
     DEPTH,
     DONE,
+    ENTER,
     FULL,
     GROW,
     LEVELS,
@@ -199,13 +200,17 @@ class CompiledBook:
                 more[: len(self._out)] = self._out
                 self._hold(self._rows, more)
             elif ended == GROW:
-                growth = growth_due(self._tables)
+                growth = growth_due(self._tables, self._enter_ids)
                 head["held"] = 1
                 self._growth = growth
                 self._grow()
             else:
                 assert ended == DONE, "the kernel was entered twice"
             done = int(head["command"])
+
+    def _enter_ids(self, old: int, cells: int, new: int, shift: int) -> int:
+        """Enter the ids of one table into a larger one."""
+        return self.call(self.state, ENTER, old, cells, new, shift, 0, 0, 0)
 
     def _grow(self) -> None:
         """Use the larger tables."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rightsx._jit import Tables, aligned_zeros
 from rightsx.accounts import ACCOUNT_TABLES, FIRST_TABLE, account_tables, holding_cells, holding_shift
-from rightsx.book import BOOK_TABLES, book_tables, grown, nodes_growth, orders_growth
+from rightsx.book import BOOK_TABLES, EnterIds, book_tables, grown, nodes_growth, orders_growth
 from rightsx.engine.bare import LEVEL
 from rightsx.engine.state import AT_WORLD, COMMANDS, EVENTS, INDEX, OTHER_TABLES, OWN, ROWS_PER_STEP, TASK_ROWS, TICKET, WORLD
 from rightsx.expiry import TIMER_INDEX, WHEEL_INDEX, WHEEL_TABLES, wheel_tables
@@ -55,9 +55,10 @@ def index_cells(old: np.ndarray, cells: int, shift: int) -> np.ndarray:
 class MarketMemory(Tables):
     """All tables of one market; `first_rows` is what every pool begins with, a power of two from 8."""
 
-    def __init__(self, venue: Venue, first_rows: int) -> None:
-        """Lay out an empty market at time 0."""
+    def __init__(self, venue: Venue, first_rows: int, enter_ids: EnterIds) -> None:
+        """Lay out an empty market at time 0; `enter_ids` calls the kernel that growing needs."""
         super().__init__(MARKET_TABLES)
+        self._enter_ids = enter_ids
         self._growth: MarketGrowth | None = None
         book_tables(self, sides=4, order_rows=first_rows, node_rows=first_rows)
         wheel_tables(self, timer_rows=first_rows)
@@ -155,7 +156,7 @@ class MarketMemory(Tables):
         head = self.head
         growths = []
         if head["order_free"] == 0 and head["order_used"] >= head["order_rows"]:
-            growths.append(orders_growth(self))
+            growths.append(orders_growth(self, self._enter_ids))
             rows = growths[0].head["order_rows"]
             arrays[TICKETS], arrays[OWNS] = grown(self.arrays[TICKETS], rows), grown(self.arrays[OWNS], rows)
         if head["node_used"] + 2 > head["node_rows"]:

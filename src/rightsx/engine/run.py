@@ -15,7 +15,7 @@ from typing import Any
 
 from rightsx._jit import exact, kernel, leaf, wide
 from rightsx.accounts import account_known, account_open
-from rightsx.book import id_find, order_at
+from rightsx.book import id_find, ids_enter, order_at
 from rightsx.engine.auction import uncross_due, uncross_step
 from rightsx.engine.default import chargeback, chargeback_step, default, default_end_step, default_step, freeze, unfreeze
 from rightsx.engine.holders import open_account, set_account, set_tier
@@ -422,7 +422,7 @@ def run(state: int, count: int) -> int:
 
 # ── the entry ────────────────────────────────────────────────────────────────────────────────────
 
-OP_RUN, OP_ONE, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_MINT = range(6)
+OP_RUN, OP_ONE, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_ENTER, OP_MINT = range(7)
 
 
 @kernel
@@ -471,13 +471,15 @@ def one(state: int, bits: int, series: int, account: int, order_id: int, price: 
 
 @kernel
 def cold_operation(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
-    """Do for Python what a cold command needs of the tables."""
+    """Do for Python what a cold command, or growing, needs of the tables."""
     if what == OP_DUE:
         return wheel_due(state)
     if what == OP_OPEN_ACCOUNT:
         return account_open(state)
     if what == OP_LISTED:
         listed(state, a)
+    elif what == OP_ENTER:
+        ids_enter(a, b, c, d)
     else:
         mint(state, a, b, c, d, e, f, g, h)
     return 0

@@ -30,7 +30,7 @@ from rightsx.engine.export import export_market
 from rightsx.engine.memory import MarketMemory
 from rightsx.engine.queries import Queries
 from rightsx.engine.registry import Registry
-from rightsx.engine.run import FINISH, IDLE, OP_DUE, OP_ONE, OP_RUN, engine_entry
+from rightsx.engine.run import FINISH, IDLE, OP_DUE, OP_ENTER, OP_ONE, OP_RUN, engine_entry
 from rightsx.engine.state import BUSY, COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW
 from rightsx.errors import AuditError, MisuseError
 from rightsx.protocol import (
@@ -100,7 +100,7 @@ class CompiledExchange(Queries):
         assert event_rows is None or event_rows >= EVENTS_PER_STEP, "a step needs room for its events"
         self._call: Callable[..., int] = exact_entry(engine_entry, 10, WHAT)
         self._venue = venue
-        self._memory = MarketMemory(venue, first_rows)
+        self._memory = MarketMemory(venue, first_rows, lambda *numbers: self._operate(OP_ENTER, *numbers))
         self._registry = Registry()
         self._event_rows = event_rows
         # A bytearray, because a slice of one is the fastest copy that Python has.
