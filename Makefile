@@ -15,7 +15,7 @@ help:
 	@echo "make bounds  all tests once more, every access of a row checked"
 	@echo "make mutants kernels made a little wrong, and whether a test notices; SEED=n COUNT=n ARGS=--help"
 	@echo "make check   ruff, mypy --strict, import-linter"
-	@echo "make bench   nanoseconds per command of the reference engine"
+	@echo "make bench   nanoseconds per command, beside other libraries; adds its tables to benchmarks/HISTORY.md; ARGS=--help"
 	@echo "make sim     random markets on both engines, compared, until stopped; SEED=n COMMANDS=n ARGS=--help"
 	@echo "make scale   a hundred thousand series, a hundred thousand holders, on both engines; ARGS=--help"
 	@echo "make format  write the code as ruff would"
@@ -49,7 +49,7 @@ check: $(VENV)/ready
 	$(RUN)/lint-imports --no-cache
 
 bench: $(VENV)/ready
-	$(RUN)/python benchmarks/bench_reference.py $(ARGS)
+	$(RUN)/python benchmarks/bench.py $(ARGS)
 
 SEED ?= 1
 COMMANDS ?= 0

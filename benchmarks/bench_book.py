@@ -195,14 +195,19 @@ def main() -> int:
     parser.add_argument("--places", type=int, default=PLACES, help=f"single places (default {PLACES})")
     parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
     options = parser.parse_args()
-    OrderBook()  # compiles, if that is still to be done
-    calls, notes = call_table(options.rival_adds, options.runs, others=options.rivals)
-    tables = [batch_table(options.adds, options.runs), calls, place_table(options.runs, options.places)]
+    tables, notes = measured(options.adds, options.runs, options.rival_adds, options.places, others=options.rivals)
     print(machine())
     show(tables, notes)
     if options.append:
         append("the order book", f"python benchmarks/bench_book.py {' '.join(sys.argv[1:])}".strip(), tables, notes)
     return 0
+
+
+def measured(adds: int, runs: int, rival_adds: int, places: int, *, others: bool) -> tuple[list[Table], list[str]]:
+    """Measure all three tables; gives them and notes on the rivals."""
+    OrderBook()  # compiles, if that is still to be done
+    calls, notes = call_table(rival_adds, runs, others=others)
+    return [batch_table(adds, runs), calls, place_table(runs, places)], notes
 
 
 if __name__ == "__main__":

@@ -33,8 +33,6 @@ from rightsx.protocol import AT_ENGINE_CLOCK, CALLER_ID_FIRST, command_records
 from rightsx.vocabulary import command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rightsx.results import Created
 
 PEOPLE: Final = 50
@@ -241,7 +239,7 @@ def main() -> int:
     parser.add_argument("--holders", type=int, default=1_000_000, help="holders of the series that expires (default 1000000)")
     parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
     options = parser.parse_args()
-    tables = list(measured(options))
+    tables = measured(options.adds, options.runs, options.calls, options.holders)
     print(machine())
     show(tables)
     if options.append:
@@ -249,13 +247,10 @@ def main() -> int:
     return 0
 
 
-def measured(options: Any) -> Iterator[Table]:
-    """Measure table by table."""
+def measured(adds: int, runs: int, calls: int, holders: int) -> list[Table]:
+    """Measure all four tables."""
     Exchange()  # compiles, if that is still to be done
-    yield batch_table(options.adds, options.runs)
-    yield call_table(options.runs, options.calls)
-    yield expiry_table(options.runs, options.holders)
-    yield thread_table(options.adds, options.runs)
+    return [batch_table(adds, runs), call_table(runs, calls), expiry_table(runs, holders), thread_table(adds, runs)]
 
 
 if __name__ == "__main__":

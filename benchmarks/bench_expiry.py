@@ -14,17 +14,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import heapq
-import statistics
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from sortedcontainers import SortedList
+from telling import Table, show, spread
 
 from rightsx._jit import entry
 from rightsx.expiry import TimingWheel, wheel_pop
-from rightsx.views import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,24 +234,29 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="runs of the wheel (default 5)")
     parser.add_argument("--rival-runs", type=int, default=3, help="runs of heapq and sortedcontainers (default 3)")
     options = parser.parse_args()
-    flow = Flow(options.timers)
+    show([measured(options.timers, options.runs, options.rival_runs)])
+    return 0
+
+
+def measured(timers: int, most_runs: int, rival_runs: int) -> Table:
+    """Measure the wheel and its rivals in turn."""
+    flow = Flow(timers)
     wheels = (wheel_batches, wheel_growing, wheel_crowded, wheel_empty, wheel_single)
     rivals = (with_heapq, with_sorted_list)
     for work in (*wheels, *rivals):  # warm up: compile, import, fault memory in
-        work(Flow(min(1_000, options.timers)))
+        work(Flow(min(1_000, timers)))
     results: dict[str, list[Line]] = {}
-    for turn in range(max(options.runs, options.rival_runs)):
-        for work in (*wheels * (turn < options.runs), *rivals * (turn < options.rival_runs)):
+    for turn in range(max(most_runs, rival_runs)):
+        for work in (*wheels * (turn < most_runs), *rivals * (turn < rival_runs)):
             for line in work(flow):
                 results.setdefault(line.what, []).append(line)
     digests = {line.digest for lines in results.values() for line in lines} - {""}
     assert len(digests) <= 1, f"they fired in different orders: {digests}"
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for what, lines in results.items():
         each = [line.elapsed_ns / line.times for line in lines]
-        rows.append((what, len(lines), f"{statistics.median(each):,.1f}", f"{max(each):,.1f}", lines[0].digest))
-    print(text_table((f"{options.timers:,} timers", "runs", "ns, median", "ns, worst", "digest"), rows))
-    return 0
+        rows.append((what, len(lines), *spread(each), lines[0].digest))
+    return (f"{timers:,} timers", "runs", "ns, median", "ns, worst", "digest"), rows
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ median and the worst of the runs; flows are made outside the clock, engines are 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 import workloads
+from telling import Table, show, spread
 
 from rightsx import Exchange, OrderBook
 from rightsx.protocol import Command, CommandKind, ReportKind, command_records
-from rightsx.views import text_table
 from rightsx.vocabulary import command
 
 if TYPE_CHECKING:
@@ -106,20 +105,25 @@ def main() -> int:
     parser.add_argument("--adds", type=int, default=20_000, help="orders per flow (default 20000)")
     parser.add_argument("--runs", type=int, default=5, help="runs per line (default 5)")
     options = parser.parse_args()
-    lines = {f"OrderBook, {name}": bare(name, options.adds) for name in workloads.PROFILES}
-    lines["Exchange, calm"] = whole(options.adds)
+    show([measured(options.adds, options.runs)])
+    return 0
+
+
+def measured(adds: int, most_runs: int) -> Table:
+    """Measure the reference."""
+    lines = {f"OrderBook, {name}": bare(name, adds) for name in workloads.PROFILES}
+    lines["Exchange, calm"] = whole(adds)
     results: dict[str, list[Run]] = {name: [] for name in lines}
-    for _ in range(options.runs):
+    for _ in range(most_runs):
         for name, run in lines.items():  # interleaved, so that a busy moment hits all lines alike
             results[name].append(run())
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, runs in results.items():
         each = [elapsed / count for elapsed, count, _ in runs]
         digests = {digest for _, _, digest in runs}
         assert len(digests) == 1, f"{name} computed different things: {digests}"
-        rows.append((name, runs[0][1], round(statistics.median(each)), round(max(each)), digests.pop()))
-    print(text_table(("reference", "commands", "ns, median", "ns, worst", "digest"), rows))
-    return 0
+        rows.append((name, runs[0][1], *spread(each), digests.pop()))
+    return ("reference", "commands", "ns, median", "ns, worst", "digest"), rows
 
 
 if __name__ == "__main__":

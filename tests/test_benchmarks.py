@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bench
 import bench_book
+import bench_exchange
 import bench_reference
+import bench_worst
 import numpy as np
 import pytest
 import rivals
@@ -17,7 +20,7 @@ import workloads
 
 from rightsx import OrderBook
 from rightsx._jit import COMPILED
-from rightsx.protocol import CommandKind, TimeInForce
+from rightsx.protocol import CommandKind, EventKind, TimeInForce
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -122,7 +125,7 @@ def test_the_benchmark_prints_its_table(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench", "--adds", "300", "--runs", "2"])
     assert bench_reference.main() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(workloads.PROFILES) + 1
+    assert len(lines) == 3 + len(workloads.PROFILES) + 1
 
 
 def test_the_example_runs(capsys):
@@ -134,3 +137,57 @@ def test_random_markets_can_be_run_from_the_command_line():
     words = [sys.executable, "tests/simulate_forever.py", "--seed", "5", "--commands", "200", "--length", "200"]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
     assert "commands agreed" in done.stdout
+
+
+# ── the whole exchange, the worst, everything ────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", bench_exchange.FLOWS)
+def test_the_whole_exchange_makes_the_events_of_the_reference(name):
+    stream = bench_exchange.owned(workloads.commands(name, adds=1_500))
+    series = 1 + int(stream["series"].max()) if name == "market" else 1
+    stream["series"] = np.minimum(stream["series"], 12)
+    markets = [bench_exchange.stage(min(series, 12), engine=engine) for engine in ("compiled", "reference")]
+    events = [market.apply_batch(stream) for market in markets]
+    assert events[0].tobytes() == events[1].tobytes()
+    assert bench_exchange.fills_digest(events[0]) == bench_exchange.fills_digest(events[1])
+    assert (events[0]["kind"] == EventKind.REFUSED).mean() < 0.05
+    assert markets[0].state_hash() == markets[1].state_hash()
+
+
+def test_the_exchange_benchmark_measures_all_its_tables():
+    batches, calls, expiries, threads = bench_exchange.measured(1_500, 1, 200, 300)
+    assert [row[0] for row in batches[1]] == ["calm", "calm", "market", "market"]
+    assert len({row[-1] for row in batches[1]}) == 2
+    assert len(calls[1]) == 3
+    assert [row[1] for row in expiries[1]] == [4, 304]
+    assert len(threads[1]) == 1
+
+
+def test_the_worst_benchmark_leaves_growth_out_and_weighs_what_there_is():
+    worst, growth, memory = bench_worst.measured(1_000, 160, 2)
+    assert worst[1][-1][0] == "all"
+    assert worst[1][-1][1] <= 160
+    assert len(growth[1]) == 3
+    weights = {row[:2]: int(str(row[2])) for row in memory[1]}
+    assert weights["Exchange", "the empty book of a series"] == 64
+    assert weights["Exchange", "a holding and its cells"] <= 64
+    assert weights["OrderBook, handles", "1,000 orders"] < weights["OrderBook, caller", "1,000 orders"]
+
+
+@pytest.mark.parametrize("words", [["--quick", "--only", "reference"], ["--only", "reference", "--runs", "1", "--no-rivals"]])
+def test_everything_can_be_measured_and_is_kept_unless_it_was_quick(monkeypatch, capsys, tmp_path, words):
+    history = tmp_path / "HISTORY.md"
+    history.write_text("# What was measured\n")
+    monkeypatch.setattr(telling, "HISTORY", history)
+    monkeypatch.setitem(bench.PARTS, "reference", lambda *_, **__: ([(("reference", "ns"), [("calm", "5")])], ["a note"]))
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    assert bench.main() == 0
+    told = capsys.readouterr()
+    assert "a note" in told.out
+    assert "measuring: reference" in told.err
+    assert ("| calm | 5 |" in history.read_text()) == ("--quick" not in words)
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "books"])
+    with pytest.raises(SystemExit):
+        bench.main()
+    assert "'books' is not some of book,exchange" in capsys.readouterr().err
