@@ -142,6 +142,7 @@ def test_random_markets_can_be_run_from_the_command_line():
 # ── the whole exchange, the worst, everything ────────────────────────────────────────────────────
 
 
+@pytest.mark.unaudited
 @pytest.mark.parametrize("name", bench_exchange.FLOWS)
 def test_the_whole_exchange_makes_the_events_of_the_reference(name):
     stream = bench_exchange.owned(workloads.commands(name, adds=1_500))
@@ -155,6 +156,7 @@ def test_the_whole_exchange_makes_the_events_of_the_reference(name):
     assert markets[0].state_hash() == markets[1].state_hash()
 
 
+@pytest.mark.unaudited
 def test_the_exchange_benchmark_measures_all_its_tables():
     batches, calls, expiries, threads = bench_exchange.measured(1_500, 1, 200, 300)
     assert [row[0] for row in batches[1]] == ["calm", "calm", "market", "market"]
@@ -164,6 +166,7 @@ def test_the_exchange_benchmark_measures_all_its_tables():
     assert len(threads[1]) == 1
 
 
+@pytest.mark.unaudited
 def test_the_worst_benchmark_leaves_growth_out_and_weighs_what_there_is():
     worst, growth, memory = bench_worst.measured(1_000, 160, 2)
     assert worst[1][-1][0] == "all"

@@ -92,6 +92,16 @@ def test_no_days_one_series_or_no_holders_make_no_market(wrong: Any) -> None:
         run_demo(**{**SMALL, **wrong})
 
 
+def test_a_watch_times_the_verbs_and_decides_nothing(small: DemoResult) -> None:
+    assert small.pace_text() == ""
+    ticks = iter(range(0, 10**9, 10**6))  # a millisecond each time that somebody looks
+    timed = run_demo(**SMALL, seed=1, clock=lambda: next(ticks))
+    assert timed == small
+    assert str(timed) == str(small)
+    assert timed.seconds * 1_000 >= timed.command_count
+    assert "commands a second, one call each" in timed.pace_text()
+
+
 def test_an_unknown_engine_is_a_wrong_call() -> None:
     with pytest.raises(MisuseError, match="engine was 'abacus'"):
         run_demo(**{**SMALL, "engine": "abacus"})

@@ -15,6 +15,7 @@ import io
 import os
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,15 +136,26 @@ def _unwritten(error: OSError) -> int:
 def _demo(options: Any) -> int:
     from rightsx.demo.page import write_demo_page  # noqa: PLC0415
     from rightsx.demo.run import run_demo  # noqa: PLC0415 - `--help` stays instant
+    from rightsx.exchange import Exchange  # noqa: PLC0415
+
+    Exchange()  # compiles now, if that is still to be done: it is not to be timed
 
     with options.page.open("a"):
         pass  # A page that cannot be written is better known before the market runs than after it.
     bar = Bar("market", shown=not options.quiet)
     try:
-        result = run_demo(days=options.days, series=options.series, holders=options.holders, seed=options.seed, progress=bar.step)
+        result = run_demo(
+            days=options.days,
+            series=options.series,
+            holders=options.holders,
+            seed=options.seed,
+            progress=bar.step,
+            clock=time.perf_counter_ns,
+        )
     finally:
         bar.close()
     print(result)
+    print(result.pace_text())
     try:
         page = write_demo_page(result, options.page)
     except OSError as error:

@@ -13,7 +13,7 @@ example of them: `scene` draws up merchants and listings, `crowd` is how people 
 adds up. This file only keeps the calendar.
 
 Invariants
-- The same arguments give the same commands, the same state hash and the same table. No clock is read.
+- The same arguments give the same commands, the same state hash and the same table. No clock decides anything.
 - The market is audited at every sixth of the way and at the end (`Exchange.check`), by its own full audit.
 - Everything is bounded: 10 to 1,000 days, 2 to 1,000 series, 10 to 100,000 holders.
 
@@ -29,10 +29,11 @@ from __future__ import annotations
 import heapq
 import random
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from rightsx.demo.crowd import HABITS, SHARES, Crowd, Person
 from rightsx.demo.scene import CHANNELS, HOUR_NS, Scene, Shop, plans_draw, shop_count, shop_names
+from rightsx.demo.stopwatch import Stopwatch
 from rightsx.demo.sums import Book, DemoResult, Quote, Reading, conservation
 from rightsx.errors import MisuseError
 from rightsx.exchange import Exchange
@@ -62,19 +63,24 @@ def run_demo(
     seed: int = 1,
     engine: Literal["compiled", "reference"] = "compiled",
     progress: Callable[[int, int, str], None] | None = None,
+    clock: Callable[[], int] | None = None,
 ) -> DemoResult:
     """Play a market of `series` series and `holders` people for `days` days, and add it up.
 
     `progress` is called with (steps done, all steps, what is going on), once a day and once for the
     sums, from (0, days + 1, …) to (days + 1, days + 1, …). Raises `MisuseError` (BadTerms) for a number
     that is no integer or out of `BOUNDS`, and what `Exchange` raises for an unknown engine; `AuditError`
-    if the books of the market do not add up. Equal arguments give equal results.
+    if the books of the market do not add up. Equal arguments give equal results. `clock` (ns, such as
+    `time.perf_counter_ns`) times the market's verbs, which decides nothing: `result.seconds`.
     """
     tell = progress or _silent
     _check(days=days, series=series, holders=holders, seed=seed)
     steps = int(days) + 1
     tell(0, steps, "setting up")
-    crowd = _open(Exchange(engine=engine, gift_fee=GIFT_FEE), int(days), int(series), int(holders), random.Random(int(seed)))  # noqa: S311 - a market, not a secret
+    market = Exchange(engine=engine, gift_fee=GIFT_FEE)
+    watch = Stopwatch(market, clock or _no_time)
+    rng = random.Random(int(seed))  # noqa: S311 - a market, not a secret
+    crowd = _open(cast("Exchange", watch), int(days), int(series), int(holders), rng)
     arrivals = _arrivals(crowd)
     for day in range(days):
         _play(crowd, day, arrivals[day])
@@ -83,9 +89,14 @@ def run_demo(
         tell(day + 1, steps, f"day {day + 1:,} of {days:,}")
     crowd.desk.note("advance", crowd.market.advance(to=crowd.scene.end_ns))
     crowd.market.check()
-    result = _add_up(crowd, series=int(series), seed=int(seed), engine=engine)
+    result = _add_up(crowd, market, series=int(series), seed=int(seed), engine=engine, seconds=watch.elapsed_ns / 1e9)
     tell(steps, steps, "done")
     return result
+
+
+def _no_time() -> int:
+    """Tell no time."""
+    return 0
 
 
 def _silent(done: int, total: int, what: str) -> None:
@@ -196,9 +207,9 @@ def _incidents(crowd: Crowd, day: int, at: Callable[[int, Action], None]) -> Non
 # ── after the last day ───────────────────────────────────────────────────────────────────────────
 
 
-def _add_up(crowd: Crowd, *, series: int, seed: int, engine: str) -> DemoResult:
+def _add_up(crowd: Crowd, market: Exchange, *, series: int, seed: int, engine: str, seconds: float) -> DemoResult:
     """Read the events once, join what the crowd noted, and hold it all against the engine."""
-    market, scene = crowd.market, crowd.scene
+    scene = crowd.scene
     events = market.events
     reading = Reading(events, start_ns=T0_NS, end_ns=scene.end_ns, samples=min(SAMPLES, 4 * scene.days))
     for number, story in reading.stories.items():
@@ -224,4 +235,5 @@ def _add_up(crowd: Crowd, *, series: int, seed: int, engine: str) -> DemoResult:
         stories=tuple(reading.stories[number] for number in sorted(reading.stories)),
         book=book,
         market=market,
+        seconds=seconds,
     )

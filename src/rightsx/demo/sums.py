@@ -219,6 +219,7 @@ class DemoResult:
     stories: tuple[Story, ...]
     book: Book | None
     market: Exchange = field(repr=False, compare=False)
+    seconds: float = field(default=0.0, repr=False, compare=False)  # in the market's verbs, if somebody held a watch
 
     @property
     def command_count(self) -> int:
@@ -256,6 +257,12 @@ class DemoResult:
         ranked = sorted(self.refusals.items(), key=lambda one: (-one[1], one[0]))
         listed = ", ".join(f"{name} {count:,}" for name, count in ranked) or "none"
         return f"commands: {self.command_count:,}, of which refused {refused:,} ({share // 10}.{share % 10} %): {listed}"
+
+    def pace_text(self) -> str:
+        """Say how many commands a second the market took, its Python verbs included; "" if nobody held a watch."""
+        if not self.seconds:
+            return ""
+        return f"{self.command_count / self.seconds:,.0f} commands a second, one call each: {self.seconds:.1f} s in the market"
 
     def __str__(self) -> str:
         """Lay the demo out in 80 columns: the table, the commands, the conservation, the hash."""
