@@ -24,6 +24,7 @@ from rightsx.protocol import Side
 from rightsx.reference.book import Book
 from rightsx.reference.lots import lots_cost
 from rightsx.reference.state import PLATFORM
+from rightsx.reference.twin import series_view
 from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, ProductView, SeriesView, VoucherView
 
 if TYPE_CHECKING:
@@ -146,37 +147,7 @@ class Queries:
         if not self._has_series(series):
             return None
         found = export_series(self._memory, series, NO_BOOK)
-        sold, gross = Counter(found.channel_sold), Counter(found.channel_gross)
-        names = self._registry.channels
-        return SeriesView(
-            series=series,
-            merchant=found.merchant,
-            product=found.product,
-            name=self._registry.products[found.product - 1].name,
-            terms=found.terms,
-            steps=tuple(found.steps),
-            stores=found.stores,
-            value=found.value,
-            cap=found.cap,
-            reference=found.reference,
-            band=found.band() if found.terms.band_bps else None,
-            last_price=found.last_price or None,
-            sold=found.sold,
-            gross=found.gross,
-            units=found.units,
-            escrow=found.escrow,
-            face_owed=found.face_owed if found.live else 0,
-            redeemed=found.redeemed,
-            decayed=found.decayed,
-            decayed_before_sale=found.decayed_before_sale,
-            expired=found.expired_face,
-            refunded=found.refunded,
-            bought_back=found.bought_back,
-            defaulted=found.defaulted_face,
-            phase=next((name for name in ("expired", "defaulted", "closed", "halted") if getattr(found, name)), "")
-            or ("auction" if found.in_auction else "open"),
-            channels={names[channel - 1]: (sold[channel], gross[channel]) for channel in sorted(sold)},
-        )
+        return series_view(found, self._registry.products[found.product - 1].name, self._registry.channels)
 
     def merchant_of(self, series: int) -> int:
         """Give the merchant of a series, or 0."""

@@ -19,6 +19,8 @@ from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView
 from rightsx.vocabulary import unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from rightsx.reference.book import Order
@@ -155,49 +157,7 @@ class ReferenceExchange:
         found = self._market.find_series(series)
         if found is None:
             return None
-        low, high = found.band()
-        return SeriesView(
-            series=found.id,
-            merchant=found.merchant,
-            product=found.product,
-            name=self._market.products[found.product - 1].name,
-            terms=found.terms,
-            steps=tuple(found.steps),
-            stores=found.stores,
-            value=found.value,
-            cap=found.cap,
-            reference=found.reference,
-            band=(low, high) if found.terms.band_bps else None,
-            last_price=found.last_price or None,
-            sold=found.sold,
-            gross=found.gross,
-            units=found.units,
-            escrow=found.escrow,
-            face_owed=found.face_owed if found.live else 0,
-            redeemed=found.redeemed,
-            decayed=found.decayed,
-            decayed_before_sale=found.decayed_before_sale,
-            expired=found.expired_face,
-            refunded=found.refunded,
-            bought_back=found.bought_back,
-            defaulted=found.defaulted_face,
-            phase=self._phase(found),
-            channels={
-                self._market.channels[channel - 1]: (found.channel_sold[channel], found.channel_gross[channel])
-                for channel in sorted(found.channel_sold)
-            },
-        )
-
-    def _phase(self, series: Series) -> str:
-        if series.expired:
-            return "expired"
-        if series.defaulted:
-            return "defaulted"
-        if series.closed:
-            return "closed"
-        if series.halted:
-            return "halted"
-        return "auction" if series.in_auction else "open"
+        return series_view(found, self._market.products[found.product - 1].name, self._market.channels)
 
     def merchant_of(self, series: int) -> int:
         """Give the merchant of a series, or 0."""
@@ -287,3 +247,40 @@ class ReferenceExchange:
     def member(self, merchant: int, member: int) -> int | None:
         """Give the account of an imported member, or None."""
         return self._market.members.get((merchant, member))
+
+
+def series_view(found: Series, name: str, channels: Sequence[str]) -> SeriesView:
+    """Copy a series of a product of this name; `channels` are the names of all channels, from id 1."""
+    phases = ("expired", "defaulted", "closed", "halted", "in_auction")
+    phase = next((phase for phase in phases if getattr(found, phase)), "open")
+    return SeriesView(
+        series=found.id,
+        merchant=found.merchant,
+        product=found.product,
+        name=name,
+        terms=found.terms,
+        steps=tuple(found.steps),
+        stores=found.stores,
+        value=found.value,
+        cap=found.cap,
+        reference=found.reference,
+        band=found.band() if found.terms.band_bps else None,
+        last_price=found.last_price or None,
+        sold=found.sold,
+        gross=found.gross,
+        units=found.units,
+        escrow=found.escrow,
+        face_owed=found.face_owed if found.live else 0,
+        redeemed=found.redeemed,
+        decayed=found.decayed,
+        decayed_before_sale=found.decayed_before_sale,
+        expired=found.expired_face,
+        refunded=found.refunded,
+        bought_back=found.bought_back,
+        defaulted=found.defaulted_face,
+        phase="auction" if phase == "in_auction" else phase,
+        channels={
+            channels[channel - 1]: (found.channel_sold[channel], found.channel_gross[channel])
+            for channel in sorted(found.channel_sold)
+        },
+    )
