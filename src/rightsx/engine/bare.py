@@ -261,9 +261,12 @@ def taker_enter(state: int, index: int, slot: int, side: int, price: int, wanted
     head = head_at(state, 0)
     order = order_at(state, slot)
     flags = order["word"] & (2**FLAG_BITS - 1)
-    answer = taker_match(state, index, order["id"], side, price, wanted, wide(order["account"]) & HALF, flags)
-    rest = answer >> 2
-    ended = answer & 3
+    rest = wanted
+    ended = 0
+    if crosses(state, side ^ 1, price, -1 - ((side & 1) - 1)):
+        answer = taker_match(state, index, order["id"], side, price, wanted, wide(order["account"]) & HALF, flags)
+        rest = answer >> 2
+        ended = answer & 3
     head["resuming"] = 0
     if ended == 1:
         head["resuming"] = 1
