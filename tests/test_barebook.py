@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from book_flow import SHAPES, BookFlow
-from rightsx import OrderBook, book as book_tables, orderbook
+from rightsx import Exchange, OrderBook, book as book_tables, orderbook
 from rightsx._jit import COMPILED
 from rightsx.engine import bare, barebook, bookread
 from rightsx.engine.barebook import CompiledBook
+from rightsx.engine.spare import MOST_BYTES, Spare
 from rightsx.protocol import COMMAND, REPORT, Command, CommandKind, Side, commands_of, report_records
 from rightsx.reference.bare import ReferenceBook, reports_of
 
@@ -536,3 +537,43 @@ def test_books_that_are_not_there_are_empty():
     book = CompiledBook(2, "caller", 9)
     for number in (-1, 2, 2**40):
         assert book.depth(number, Side.BUY) == list(book.orders(number, Side.SELL)) == []
+
+
+# ── memory for answers ───────────────────────────────────────────────────────────────────────────
+
+
+def batches_of(face):
+    """A book or a market, and commands of which each is refused: as many answers as commands."""
+    if face == "book":
+        return OrderBook(), np.array([tuple(Command(kind=2, order_id=n)) for n in range(1, 40)], COMMAND)
+    return Exchange(keep_events=False), np.array([tuple(Command(kind=2, order_id=n)) for n in range(1, 40)], COMMAND)
+
+
+@pytest.mark.unaudited
+@pytest.mark.parametrize("face", ["book", "market"])
+def test_an_answer_that_is_held_stays_and_the_memory_of_one_that_is_gone_is_used_again(face):
+    one, rows = batches_of(face)
+    first = one.apply_batch(rows)
+    part, kept = first[3:5], first.tobytes()
+    held = part.tobytes()
+    place = first.ctypes.data
+    second = one.apply_batch(rows[::-1])
+    assert second.ctypes.data != place
+    assert first.tobytes() == kept
+    del first
+    third = one.apply_batch(rows)
+    assert part.tobytes() == held, "a part of an answer is held, too"
+    place = third.ctypes.data
+    del second, third
+    assert one.apply_batch(rows).ctypes.data == place
+    assert one.apply_batch(rows).ctypes.data == place
+
+
+def test_much_memory_is_not_held():
+    held = Spare(REPORT)
+    assert len(held.take(MOST_BYTES // REPORT.itemsize + 1)) > MOST_BYTES // REPORT.itemsize
+    assert len(held._array) == 0
+    place = held.take(5).ctypes.data
+    assert held.take(4).ctypes.data == place
+    one = held.take(5)
+    assert held.take(5) is not one

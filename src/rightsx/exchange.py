@@ -693,10 +693,10 @@ class Exchange:
     def apply_batch(self, commands: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
         """Apply COMMAND[n] in order and give EVENT[m]: refusals and repeats included, salts zero.
 
-        Who has many batches makes one EVENT array and names it as `out` each time: events are written
-        there, as long as they fit, and the answer is a part of it. That, and `keep_events=False`, spare new
-        memory, which costs more than the commands do. Raises `MisuseError` before the first write for
-        another dtype, an unknown kind, or a cold one. O(n) beside what each command costs.
+        Events are written to `out`, an EVENT array, as long as they fit, and the answer is a part of it; without
+        it to new memory, or to that of an answer that nobody holds any more. New memory costs more than the
+        commands do, and so does keeping events (`keep_events=False`). Raises `MisuseError` before the first
+        write for another dtype, an unknown kind, or a cold one. O(n) beside what each command costs.
         """
         check_out(out, "EVENT", EVENT, commands)
         return self._line.send_batch(commands, out)

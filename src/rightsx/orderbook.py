@@ -335,10 +335,10 @@ class OrderBook:
     def apply_batch(self, commands: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
         """Apply COMMAND[n] of the kinds PLACE, AMEND, CANCEL in order and give every REPORT.
 
-        `command_index` of a report is the row that it answers. Who has many batches makes one REPORT
-        array and names it as `out` each time: reports are written there, as long as they fit, and the
-        answer is a part of it; that spares new memory, which costs a third of the time. Raises
-        `MisuseError` before the first write for another dtype or kind. O(n log levels + trades).
+        `command_index` of a report is the row that it answers. Reports are written to `out`, a REPORT array,
+        as long as they fit, and the answer is a part of it; without it to new memory, which costs as much as the
+        commands do, or to that of an answer that nobody holds any more. Raises `MisuseError` before the
+        first write for another dtype or kind. O(n log levels + trades).
         """
         check_out(out, "REPORT", REPORT, commands)
         commands_of(commands[:0] if isinstance(commands, np.ndarray) and commands.ndim else commands)

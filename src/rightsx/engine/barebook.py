@@ -40,6 +40,7 @@ from rightsx.engine.bare import (
     RUN,
     bare_call,
 )
+from rightsx.engine.spare import Spare
 from rightsx.protocol import COMMAND, REPORT, Command, Report, Side
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class CompiledBook:
         self.report_bytes = bytearray((report_rows or SCRATCH_REPORTS) * REPORT.itemsize)
         self._scratch = np.frombuffer(self.report_bytes, REPORT)
         self._command = aligned_zeros(1, COMMAND)
+        self._spare = Spare(REPORT)
         self._tables = tables
         self._head = tables.arrays[0][0]
         self._growth: Growth | None = None
@@ -151,7 +153,7 @@ class CompiledBook:
             rows = rows.copy()
         if out is None or len(out) < REPORTS_PER_STEP:
             # What is not written to is not paid for: untouched pages of an empty array take no memory.
-            out = np.empty(self._report_rows or 2 * len(rows) + SCRATCH_REPORTS, REPORT)
+            out = self._spare.take(self._report_rows or 2 * len(rows) + SCRATCH_REPORTS)[: self._report_rows]
         self._head["command"] = self._head["report"] = 0
         self._hold(rows, out)
         return self._complete(len(rows))

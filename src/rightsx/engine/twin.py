@@ -31,6 +31,7 @@ from rightsx.engine.memory import MarketMemory
 from rightsx.engine.queries import Queries
 from rightsx.engine.registry import Registry
 from rightsx.engine.run import FINISH, IDLE, OP_DUE, OP_ENTER, OP_ONE, OP_RUN, engine_entry
+from rightsx.engine.spare import Spare
 from rightsx.engine.state import BUSY, COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW
 from rightsx.errors import AuditError, MisuseError
 from rightsx.protocol import (
@@ -107,6 +108,7 @@ class CompiledExchange(Queries):
         self._event_bytes = bytearray((event_rows or SCRATCH_EVENTS) * EVENT.itemsize)
         self._scratch = np.frombuffer(self._event_bytes, EVENT)
         self._command = aligned_zeros(1, COMMAND)
+        self._spare = Spare(EVENT)
         self._begun: Begun | None = None
         self._unread = NO_EVENTS
         self._torn = False
@@ -150,7 +152,7 @@ class CompiledExchange(Queries):
             rows = rows.copy()
         if out is None or len(out) < EVENTS_PER_STEP:
             # What is not written to is not paid for: untouched pages of an empty array take no memory.
-            out = np.empty(self._event_rows or 2 * len(rows) + SCRATCH_EVENTS, EVENT)
+            out = self._spare.take(self._event_rows or 2 * len(rows) + SCRATCH_EVENTS)[: self._event_rows]
         return self._complete(Begun(rows, out))
 
     def short_way(self) -> ShortWay:
