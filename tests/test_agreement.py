@@ -374,7 +374,7 @@ def test_a_planted_difference_is_found_bisected_shrunk_and_can_be_run_again(shap
     outcome = compare(case, call_s=1)
     assert outcome.what == what
     # A call that takes so long hangs, on a busy machine too.
-    found = explain(case, outcome, folder=tmp_path, seconds=30, call_s=0.4)
+    found = explain(case, outcome, folder=tmp_path, seconds=12, call_s=0.3)
     print(found)
     assert len(found.script.steps) <= most
     assert found.path.suffix == f".{suffix}"

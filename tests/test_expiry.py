@@ -980,4 +980,4 @@ def test_the_benchmark_prints_its_table(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     digests = {line.split()[-1] for line in lines if ": fire  " in line}
     assert len(digests) == 1
-    assert len(lines) == 2 + 12 + 6
+    assert len(lines) == 3 + 12 + 6

@@ -69,6 +69,7 @@ class Begun:
 
     rows: np.ndarray
     out: np.ndarray
+    room: int  # events that the kernel may write before it asks
     cold: Command | None = None
     payload: dict[str, Any] | None = None
 
@@ -96,7 +97,7 @@ class CompiledExchange(Queries):
         """Begin empty, at time 0; compiles the kernels the first time ever.
 
         `event_rows`, from 8, makes room for so many events, and for so many more whenever they are full, instead of
-        twice the commands; `first_rows` is what every pool begins with, a power of two from 8. Neither changes what happens.
+        for all; `first_rows` is what every pool begins with, a power of two from 8. Neither changes what happens.
         """
         assert event_rows is None or event_rows >= EVENTS_PER_STEP, "a step needs room for its events"
         self._call: Callable[..., int] = exact_entry(engine_entry, 10, WHAT)
@@ -138,7 +139,7 @@ class CompiledExchange(Queries):
         content = unpack(command, payload) if cold else None
         self.settle()
         self._command[0] = tuple(command)
-        return self._complete(Begun(self._command, self._scratch, command if cold else None, content)).tobytes()
+        return self._complete(self._begin_single(command if cold else None, content)).tobytes()
 
     def apply_batch(self, records: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Apply COMMAND[n] and give EVENT[m]; cold kinds are a `MisuseError` before the first write.
@@ -152,8 +153,8 @@ class CompiledExchange(Queries):
             rows = rows.copy()
         if out is None or len(out) < EVENTS_PER_STEP:
             # What is not written to is not paid for: untouched pages of an empty array take no memory.
-            out = self._spare.take(self._event_rows or 2 * len(rows) + SCRATCH_EVENTS)[: self._event_rows]
-        return self._complete(Begun(rows, out))
+            out = self._spare.take(2 * len(rows) + SCRATCH_EVENTS)
+        return self._complete(Begun(rows, out, min(len(out), self._event_rows or len(out))))
 
     def short_way(self) -> ShortWay:
         """Give what calls OP_ONE without a detour."""
@@ -165,7 +166,7 @@ class CompiledExchange(Queries):
             self.settle()
             ended = self._operate(OP_ONE, *numbers) & 3
             assert ended != BUSY, "a settled market is not busy"
-        return self._complete(Begun(self._command, self._scratch), resumed=True).tobytes()
+        return self._complete(self._begin_single(), resumed=True).tobytes()
 
     def heard(self) -> None:
         """Forget the last answer: its caller has it."""
@@ -182,6 +183,10 @@ class CompiledExchange(Queries):
         return single[single["command_seq"] > told]
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────
+
+    def _begin_single(self, cold: Command | None = None, payload: dict[str, Any] | None = None) -> Begun:
+        """Give what stands in row 0, to be run into the own events."""
+        return Begun(self._command, self._scratch, len(self._scratch), cold, payload)
 
     def _complete(self, begun: Begun, *, resumed: bool = False) -> np.ndarray:
         """Run commands to their end and give all events, or settle and let the exception pass."""
@@ -220,10 +225,13 @@ class CompiledExchange(Queries):
                 self._perform(begun)
 
     def _lengthen(self, begun: Begun) -> None:
-        """Let events go on in a longer array."""
-        more = np.empty(len(begun.out) + (self._event_rows or len(begun.out)), EVENT)
-        more[: len(begun.out)] = begun.out
-        begun.out = more
+        """Make room for more events, in a longer array if it comes to that."""
+        wanted = begun.room + (self._event_rows or begun.room)
+        if wanted > len(begun.out):
+            more = np.empty(max(wanted, 2 * len(begun.out)), EVENT)
+            more[: begun.room] = begun.out[: begun.room]
+            begun.out = more
+        begun.room = wanted
         self._hold(begun)
 
     def _perform(self, begun: Begun) -> None:
@@ -237,6 +245,7 @@ class CompiledExchange(Queries):
         accepted = desk.run(begun.cold, begun.payload)
         before = int(world["event_count"])
         begun.out = np.concatenate([begun.out[:before], event_records(desk.out), np.zeros(SCRATCH_EVENTS, EVENT)])
+        begun.room = len(begun.out)
         self._hold(begun)
         world["event_count"] = before + len(desk.out)
         if accepted:
@@ -252,7 +261,7 @@ class CompiledExchange(Queries):
         world["held"] = 1
         self._put(COMMANDS, begun.rows)
         self._put(EVENTS, begun.out)
-        world["event_rows"] = len(begun.out)
+        world["event_rows"] = begun.room
 
     def _put(self, table: int, array: np.ndarray) -> None:
         """Let a table be this array, unless it is."""
@@ -284,7 +293,7 @@ class CompiledExchange(Queries):
             if world["phase"] == IDLE:
                 world["held"] = 0
                 return
-            self._begun = Begun(self._command, self._scratch)
+            self._begun = self._begin_single()
         begun = self._begun
         self._hold(begun)
         if world["phase"] != IDLE:
