@@ -38,8 +38,8 @@ def test_help_fits_a_terminal_and_tells_what_there_is(words):
     [
         ([], "COMMAND"),
         (["dance"], "invalid choice: 'dance'"),
-        (["demo", "--days", "0"], "'0' is not a whole number from 1"),
-        (["demo", "--series", "many"], "'many' is not a whole number from 1"),
+        (["demo", "--days", "0"], "days was 0; 10 to 1,000 is allowed"),
+        (["demo", "--series", "many"], "'many' is not a whole number"),
         (["replay", "x.csv"], "--format"),
         (["replay", "x.csv", "--format", "excel"], "invalid choice: 'excel'"),
     ],
@@ -197,7 +197,7 @@ def test_warmup_says_what_is_ready_and_where_it_is_kept(tmp_path, monkeypatch, c
     for name in ("0" * 20, "a" * 20, "notes"):
         (tmp_path / name / "deep").mkdir(parents=True)
     assert main(["warmup"]) == 0
-    assert "2 beside it are of other versions" in capsys.readouterr().out
+    assert "beside it is the code of 2 other versions" in capsys.readouterr().out
     assert main(["warmup", "--prune"]) == 0
     told = capsys.readouterr()
     assert "of 2 other versions" in told.err

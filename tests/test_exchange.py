@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -393,6 +395,23 @@ def test_a_batch_writes_to_the_memory_that_it_is_given_as_long_as_its_events_fit
         with pytest.raises(MisuseError, match="out was"):
             two.market.apply_batch(records, out=bad)
     assert one.market.state_hash() == two.market.state_hash()
+
+
+def test_an_exchange_is_not_copied():
+    for engine in ("compiled", "reference"):
+        for way in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(MisuseError, match="copied or pickled"):
+                way(Exchange(engine=engine))
+
+
+def test_a_refusal_that_is_raised_brings_what_fell_due_before_it():
+    stage = Stage(raise_on_refusal=True, keep_events=False)
+    market = stage.market
+    market.place(series=stage.coffee, account=stage.ann, side="sell", price=90, qty=2, deadline="2026-02-01")
+    with pytest.raises(RefusedError) as raised:
+        market.place(series=stage.coffee, account=stage.bob, side="buy", price=999, qty=1, time_ns="2026-03-01")
+    assert [EventKind(event.kind).name for event in raised.value.events] == ["CANCELLED", "REFUSED"]
+    assert market.take_unread()[0] == 0
 
 
 def test_events_are_rows_or_objects(stage):

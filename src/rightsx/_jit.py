@@ -85,10 +85,14 @@ class Tables:
         self.state: Any = self.header.ctypes.data if COMPILED else self
 
     def put(self, index: int, array: np.ndarray) -> None:
-        """Let table `index` be this array from now on."""
+        """Let table `index` be this array from now on.
+
+        What may be interrupted comes first, then three stores, the one last by which it is known that the others are made.
+        """
+        address, rows = array.ctypes.data, len(array)
+        self.header[2 * index] = address
+        self.header[2 * index + 1] = rows
         self.arrays[index] = array
-        self.header[2 * index] = array.ctypes.data
-        self.header[2 * index + 1] = len(array)
 
     def grow(self, index: int, rows: int) -> None:
         """Give table `index` at least `rows` rows: what is there is copied, what is new is zero. O(rows)."""

@@ -104,9 +104,9 @@ def check_out(out: object, name: str, dtype: np.dtype, commands: object) -> None
     """Let None pass, and an array that records of this dtype can be written to while `commands` are read; else `MisuseError`."""
     if out is None:
         return
-    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.ndim != 1 or not out.flags.carray:
+    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.ndim != 1 or not out.flags.carray or out.ctypes.data % 8:
         found = f"{out.ndim}-dimensional {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise MisuseError(f"out was {found}; a whole, writable NumPy array {name}[n] is due", Refusal.BadTerms)
+        raise MisuseError(f"out was {found}; a whole, writable, aligned NumPy array {name}[n] is due", Refusal.BadTerms)
     if isinstance(commands, np.ndarray) and np.may_share_memory(out, commands):
         raise MisuseError("out was a part of the memory of the commands; memory of its own is due", Refusal.BadTerms)
 

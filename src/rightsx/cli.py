@@ -29,6 +29,8 @@ HOLDS: Final = 0
 FAILS: Final = 1
 WRONG: Final = 2
 INTERRUPTED: Final = 130
+WIDTH: Final = 79
+MOST_DIGITS: Final = 18
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,9 +50,9 @@ def parser() -> argparse.ArgumentParser:
         "redemption, refunds, one merchant's default. Prints a table and an audit, writes a page of pictures. "
         "The same arguments give the same market, to the last unit.",
     )
-    demo.add_argument("--days", type=_positive, default=90, metavar="N", help="length of the market (default 90)")
-    demo.add_argument("--series", type=_positive, default=50, metavar="N", help="series listed (default 50)")
-    demo.add_argument("--holders", type=_positive, default=2_000, metavar="N", help="people (default 2000)")
+    demo.add_argument("--days", type=_whole, default=90, metavar="N", help="length of the market (default 90)")
+    demo.add_argument("--series", type=_whole, default=50, metavar="N", help="series listed (default 50)")
+    demo.add_argument("--holders", type=_whole, default=2_000, metavar="N", help="people (default 2000)")
     demo.add_argument("--seed", type=int, default=1, metavar="N", help="another seed, another market (default 1)")
     demo.add_argument(
         "--page", type=Path, default=Path("demo.html"), metavar="FILE", help="where the pictures go (default demo.html)"
@@ -90,10 +92,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _positive(text: str) -> int:
-    """Read a whole number from 1."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+def _whole(text: str) -> int:
+    """Read a whole number; what is too small or too large, the market says."""
+    if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 
@@ -183,7 +185,7 @@ def _run(options: Any) -> int:
         for title, table, mark in (("commands", COMMANDS, ""), ("expectations, after a command", EXPECTATIONS, "= ")):
             print(f"{title}:")
             for verb, function in table.items():
-                print(textwrap.fill(mark + usage(verb, function), 79, initial_indent="  ", subsequent_indent="      "))
+                print(textwrap.fill(mark + usage(verb, function), WIDTH, initial_indent="  ", subsequent_indent="      "))
         return HOLDS
     if not options.files:
         raise MisuseError("run needs a FILE; `rightsx run --words` prints the vocabulary of such files")
@@ -204,7 +206,8 @@ def _warmup(options: Any) -> int:
     from rightsx.warmup import prune, warm_up  # noqa: PLC0415
 
     if options.prune:
-        print(f"removed the compiled code of {prune()} other versions", file=sys.stderr)
+        count = prune()
+        print(f"removed the compiled code of {count} other version{'s' * (count != 1)}", file=sys.stderr)
     print(warm_up())
     return HOLDS
 

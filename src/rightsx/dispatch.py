@@ -13,7 +13,7 @@ short; then the next call begins with it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rightsx.protocol import Command, Event
+    from rightsx.results import Result
     from rightsx.twins import Twin
 
 Raw = bytes | bytearray  # EVENT[n]
+R = TypeVar("R", bound="Result")
 SIZE: Final = EVENT.itemsize
 SEQ_AT: Final = 24
 REFUSED: Final = int(EventKind.REFUSED)
@@ -50,6 +52,8 @@ class Dispatcher:
         self._log: Raw = bytearray()
         self._unread: tuple[int, np.ndarray] = (0, NO_EVENTS)
         self._cut: tuple[Raw, int, np.ndarray] | None = None
+        self.told = True  # False from the moment that `send` begins until its caller has the answer
+        self._before: tuple[Raw, int] = (self._log, 0)  # what the log was when `send` began
         self._call: Callable[..., int] = _no_short_way
         self._state: Any = None
         self._code = 0
@@ -62,21 +66,33 @@ class Dispatcher:
     def send(self, record: Command, payload: bytes = b"", *, as_first: bool = True) -> Raw:
         """Apply one command and give its EVENTs; a repeat's come after those of the first time, if `as_first`.
 
-        Raises `RefusedError` if refusals are to be raised.
+        Whoever hands the answer on says so (`answer`, `told`); until then `take_unread` gives it. Raises
+        `RefusedError` if refusals are to be raised.
         """
         if self._cut is not None:
             self._keep_unread(*self._cut)
         log = self._log
         start = len(log)
+        self._before = log, start
+        self.told = False
         try:
             raw = self.twin.apply_raw(record, payload)
             answer = self.keep(raw)
         except RefusedError:
+            self.told = True
             raise
         except BaseException:
+            self.told = True
             self._keep_unread(log, start)
             raise
         return answer if as_first else raw
+
+    def answer(self, kind: type[R], raw: Raw) -> R:
+        """Answer with the bytes of EVENT[n ≥ 1]: from here on the caller has heard."""
+        result = kind()
+        result.raw = raw
+        self.told = True
+        return result
 
     def send_plain(
         self, bits: int, series: int, account: int, order_id: int, price: int, qty: int, ref: int, at_ns: int
@@ -143,7 +159,7 @@ class Dispatcher:
         if self._raises:
             refused = refused_in(raw)
             assert refused is not None
-            raise RefusedError(refused)
+            raise RefusedError(refused, tuple(events_in(raw)))
         return raw
 
     def _first_answer(self, raw: Raw) -> Raw:
@@ -176,12 +192,21 @@ class Dispatcher:
         elif not len(given):
             given = self.twin.take_unread(told)
         if len(given):
+            given = given.copy()  # The caller's `out` is the caller's.
             unread = int(given[-1]["command_seq"]) - told, given
             if not logged:
                 self._log_on(given)
             self._unread = unread
         self._cut = None
         self._take_short_way()
+
+    def _keep_unheard(self) -> None:
+        """Keep for `take_unread` what one command had done that `send` gave, but the verb did not get to hand on."""
+        log, start = self._before
+        rows = np.frombuffer(bytes(self._log[start:] if self._log is log else self._log), EVENT)
+        rows = rows[rows["command_seq"] == _seq(log, start) + 1]
+        if len(rows):
+            self._unread = 1, rows
 
     def _take_short_way(self) -> None:
         """Let plain orders go straight to compiled code, where there is any."""
@@ -191,6 +216,11 @@ class Dispatcher:
 
     def take_unread(self) -> tuple[int, np.ndarray]:
         """Give what a call that was cut short had done, once: how many commands, and their EVENTs."""
+        if self._cut is not None:
+            self._keep_unread(*self._cut)
+        if not self.told:
+            self._keep_unheard()
+            self.told = True
         unread, self._unread = self._unread, (0, NO_EVENTS)
         return unread
 
@@ -205,6 +235,8 @@ class Dispatcher:
         return events_in(self._kept())
 
     def _kept(self) -> bytes:
+        if self._cut is not None:
+            self._keep_unread(*self._cut)
         if not self.keeps:
             raise MisuseError("statements and reports need the events; this exchange was made with keep_events=False")
         return bytes(self._log)  # A view of it would keep it from growing.

@@ -39,13 +39,15 @@ class MisuseError(RightsxError, ValueError):
 class RefusedError(RightsxError):
     """The market refused a command; raised only under `raise_on_refusal=True`.
 
-    `refused` is what a result would have carried: code, field, what was found, what is allowed.
+    `refused` is what a result would have carried: code, field, what was found, what is allowed; `events` are
+    the refusal and what fell due before the command.
     """
 
-    def __init__(self, refused: object) -> None:
+    def __init__(self, refused: object, events: tuple[object, ...] = ()) -> None:
         """Carry the refusal as it stands in a result."""
         super().__init__(str(refused))
         self.refused = refused
+        self.events = events
 
 
 class InputFileError(RightsxError):

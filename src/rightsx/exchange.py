@@ -25,13 +25,13 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 import numpy as np
 
 from rightsx import reports, results, schedule as schedules
 from rightsx.border import SIDES, TIMES_IN_FORCE, Span, Time, check_out, iso, span_ns, text, time_ns as to_ns, word
-from rightsx.dispatch import Dispatcher, Raw
+from rightsx.dispatch import Dispatcher, R, Raw
 from rightsx.errors import MisuseError
 from rightsx.orderbook import CANCEL_BITS, CANCEL_TAKER, OWN_BITS, OWN_ORDERS, SIDE_BITS, TIME_BITS, most_levels
 from rightsx.protocol import (
@@ -54,7 +54,6 @@ from rightsx.protocol import (
     Venue,
     events_in,
 )
-from rightsx.results import answer
 from rightsx.twins import twin_of
 from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps, word as shown
 from rightsx.vocabulary import check_command, cold_command, command, integer
@@ -98,7 +97,8 @@ class Exchange:
     command that names no time; without it such a command happens at the engine's clock. `gift_fee`
     (minor units), `reference_days` and `limits` are the venue's, fixed for ever. `keep_events=False`
     drops the events that statements and reports are drawn from; a repeat under a `ref` then knows its
-    order, voucher and filled quantity only, and its other amounts are 0.
+    order, voucher and filled quantity only, and its other amounts are 0. Not for two threads at once, nor
+    to be called from a signal handler while a call of it runs.
 
     >>> market = Exchange()
     >>> ann = market.open_account()
@@ -132,6 +132,10 @@ class Exchange:
         self._twin = twin_of(engine, venue)
         self._line = Dispatcher(self._twin, keeps=keeps, raises=raises)
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: `MisuseError`. The commands, applied again, make the same market."""
+        raise MisuseError("an exchange cannot be copied or pickled; the commands, applied to a new one, make the same market")
+
     # ── accounts and cash ────────────────────────────────────────────────────────────────────────
 
     def open_account(
@@ -149,26 +153,24 @@ class Exchange:
         self, *, account: int, tier: int = 0, max_open: int = 0, max_notional: int = 0, ref: int = 0, time_ns: Time | None = None
     ) -> Result:
         """Replace an account's tier and limits. Refused: BadQuantity, BadAmount, BadTerms, UnknownAccount."""
-        return answer(
+        return self._do(
             results.Result,
-            self._hot(
-                CommandKind.SET_ACCOUNT,
-                time_ns,
-                account=account,
-                tier=tier,
-                max_open=max_open,
-                max_notional=max_notional,
-                ref=ref,
-            ),
+            CommandKind.SET_ACCOUNT,
+            time_ns,
+            account=account,
+            tier=tier,
+            max_open=max_open,
+            max_notional=max_notional,
+            ref=ref,
         )
 
     def set_tier(self, *, tier: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cap the face that accounts of a tier may hold per product (R31). Refused: BadAmount, BadTerms."""
-        return answer(results.Result, self._hot(CommandKind.SET_TIER, time_ns, tier=tier, amount=amount, ref=ref))
+        return self._do(results.Result, CommandKind.SET_TIER, time_ns, tier=tier, amount=amount, ref=ref)
 
     def deposit(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Credit cash. Refused: BadAmount, IdempotencyConflict, UnknownAccount, CapacityExceeded."""
-        return answer(results.Result, self._hot(CommandKind.DEPOSIT, time_ns, account=account, amount=amount, ref=ref))
+        return self._do(results.Result, CommandKind.DEPOSIT, time_ns, account=account, amount=amount, ref=ref)
 
     def withdraw(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Pay free cash out.
@@ -176,15 +178,15 @@ class Exchange:
         Refused: BadAmount, IdempotencyConflict, UnknownAccount, MerchantDefaulted, AccountFrozen,
         InsufficientCash.
         """
-        return answer(results.Result, self._hot(CommandKind.WITHDRAW, time_ns, account=account, amount=amount, ref=ref))
+        return self._do(results.Result, CommandKind.WITHDRAW, time_ns, account=account, amount=amount, ref=ref)
 
     def freeze(self, *, account: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel an account's orders and refuse every action by it (R32). Refused: UnknownAccount."""
-        return answer(results.Result, self._hot(CommandKind.FREEZE, time_ns, account=account, ref=ref))
+        return self._do(results.Result, CommandKind.FREEZE, time_ns, account=account, ref=ref)
 
     def unfreeze(self, *, account: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Let an account act again; no order comes back (R32). Refused: UnknownAccount."""
-        return answer(results.Result, self._hot(CommandKind.UNFREEZE, time_ns, account=account, ref=ref))
+        return self._do(results.Result, CommandKind.UNFREEZE, time_ns, account=account, ref=ref)
 
     def chargeback(self, *, account: int, amount: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Take back cash that a bank has reversed (R33).
@@ -192,7 +194,7 @@ class Exchange:
         Cancels the account's orders, refunds primary units where cash is short, records what is still
         missing as debt and then freezes. Refused: BadAmount, IdempotencyConflict, UnknownAccount.
         """
-        return answer(results.Result, self._hot(CommandKind.CHARGEBACK, time_ns, account=account, amount=amount, ref=ref))
+        return self._do(results.Result, CommandKind.CHARGEBACK, time_ns, account=account, amount=amount, ref=ref)
 
     # ── merchants and listings ───────────────────────────────────────────────────────────────────
 
@@ -341,7 +343,7 @@ class Exchange:
         given = [_pair(row) for row in _listed("rows", rows)]
         owner = self._merchant_of(series) if merchant is None else merchant
         payload = {"rows": given, "ref": ref}
-        return answer(
+        return self._line.answer(
             results.ImportResult, self._cold(CommandKind.IMPORT_MEMBERS, time_ns, payload, series=series, account=owner)
         )
 
@@ -362,8 +364,8 @@ class Exchange:
         command(CommandKind.SUBSCRIBE, time_ns=_moment(time_ns), **arguments)
         number = self._channel(channel, time_ns) if channel is not None else results.Created(0)
         if number.refused:
-            return answer(results.SaleResult, number.raw)
-        return answer(results.SaleResult, self._hot(CommandKind.SUBSCRIBE, time_ns, channel=int(number), **arguments))
+            return self._line.answer(results.SaleResult, number.raw)
+        return self._do(results.SaleResult, CommandKind.SUBSCRIBE, time_ns, channel=int(number), **arguments)
 
     def grant(
         self, *, series: int, account: int, qty: int, merchant: int | None = None, ref: int = 0, time_ns: Time | None = None
@@ -374,9 +376,8 @@ class Exchange:
         that is no trial.
         """
         actor = self._merchant_of(series) if merchant is None else merchant
-        return answer(
-            results.Result,
-            self._hot(CommandKind.GRANT, time_ns, series=series, account=actor, recipient=account, qty=qty, ref=ref),
+        return self._do(
+            results.Result, CommandKind.GRANT, time_ns, series=series, account=actor, recipient=account, qty=qty, ref=ref
         )
 
     def transfer(
@@ -389,9 +390,8 @@ class Exchange:
         ResaleForbidden, SelfTransfer, HolderLimitExceeded, InsufficientUnits, InsufficientCash,
         CapacityExceeded.
         """
-        return answer(
-            results.Result,
-            self._hot(CommandKind.TRANSFER, time_ns, series=series, account=account, recipient=recipient, qty=qty, ref=ref),
+        return self._do(
+            results.Result, CommandKind.TRANSFER, time_ns, series=series, account=account, recipient=recipient, qty=qty, ref=ref
         )
 
     def redeem(
@@ -403,9 +403,8 @@ class Exchange:
         AccountFrozen, SeriesExpired, StoreNotInProduct, NoRedeemableValue, InsufficientUnits.
         """
         till = self._store(store, self._merchant_of(series))
-        return answer(
-            results.RedeemResult,
-            self._hot(CommandKind.REDEEM, time_ns, series=series, account=account, qty=qty, store=till, ref=ref),
+        return self._do(
+            results.RedeemResult, CommandKind.REDEEM, time_ns, series=series, account=account, qty=qty, store=till, ref=ref
         )
 
     def redeem_bill(
@@ -428,9 +427,15 @@ class Exchange:
         found = self._twin.product(merchant, text("product", product, MAX_NAME_BYTES))
         number = found.product if found else 0
         till = self._store(store, merchant)
-        return answer(
+        return self._do(
             results.RedeemResult,
-            self._hot(CommandKind.REDEEM_BILL, time_ns, account=account, product=number, amount=amount, store=till, ref=ref),
+            CommandKind.REDEEM_BILL,
+            time_ns,
+            account=account,
+            product=number,
+            amount=amount,
+            store=till,
+            ref=ref,
         )
 
     def refund(self, *, series: int, account: int, qty: int, ref: int = 0, time_ns: Time | None = None) -> RefundResult:
@@ -439,9 +444,7 @@ class Exchange:
         Refused: BadQuantity, IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted,
         AccountFrozen, SeriesExpired, CoolingOffNotAvailable, MerchantFundsInsufficient.
         """
-        return answer(
-            results.RefundResult, self._hot(CommandKind.REFUND, time_ns, series=series, account=account, qty=qty, ref=ref)
-        )
+        return self._do(results.RefundResult, CommandKind.REFUND, time_ns, series=series, account=account, qty=qty, ref=ref)
 
     def lock_voucher(
         self,
@@ -472,19 +475,17 @@ class Exchange:
                 break
             mask |= 1 << (number - 1)
         signed = mask - 2**64 if mask >= 2**63 else mask
-        return answer(
+        return self._do(
             results.VoucherResult,
-            self._hot(
-                CommandKind.LOCK_VOUCHER,
-                time_ns,
-                series=series,
-                account=account,
-                qty=qty,
-                ttl_ns=span_ns("ttl", ttl),
-                grace_ns=span_ns("grace", grace),
-                terminals=signed,
-                ref=ref,
-            ),
+            CommandKind.LOCK_VOUCHER,
+            time_ns,
+            series=series,
+            account=account,
+            qty=qty,
+            ttl_ns=span_ns("ttl", ttl),
+            grace_ns=span_ns("grace", grace),
+            terminals=signed,
+            ref=ref,
         )
 
     def upload_voucher(
@@ -505,18 +506,16 @@ class Exchange:
         """
         merchant = self._merchant_of(integer("voucher", voucher, Refusal.UnknownVoucher) >> 32)
         known = {name: number for number, name in enumerate(self._twin.terminals(merchant), 1)}
-        return answer(
+        return self._do(
             results.RedeemResult,
-            self._hot(
-                CommandKind.UPLOAD_VOUCHER,
-                time_ns,
-                voucher_id=voucher,
-                terminal=_known(terminal, known, "terminal", 0),
-                redeemed_ns=to_ns("redeemed", redeemed, Refusal.VoucherExpired),
-                store=self._store(store, merchant),
-                account=account,
-                ref=ref,
-            ),
+            CommandKind.UPLOAD_VOUCHER,
+            time_ns,
+            voucher_id=voucher,
+            terminal=_known(terminal, known, "terminal", 0),
+            redeemed_ns=to_ns("redeemed", redeemed, Refusal.VoucherExpired),
+            store=self._store(store, merchant),
+            account=account,
+            ref=ref,
         )
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────
@@ -571,10 +570,11 @@ class Exchange:
             bits = SIDE_BITS[side]
             if time_in_force is not None or own_orders is not CANCEL_TAKER or post_only is not False:
                 bits = _more_bits(bits, time_in_force, own_orders, post_only)
+            # Made before the call: after it nothing lets an interrupt in until the caller has the answer.
+            result = results.OrderResult()
             raw = self._line.send_plain(bits, series, account, order_id, price, qty, ref, at_ns) if bits else None
             if raw is not None:
-                result = results.OrderResult()
-                result.raw = raw  # as `answer` does
+                result.raw = raw
                 return result
         if time_in_force is None:
             time_in_force = "gtc" if deadline is None else "gtd"
@@ -604,7 +604,7 @@ class Exchange:
             order_id=order_id,
             ref=ref,
         )
-        return answer(results.OrderResult, raw)
+        return self._line.answer(results.OrderResult, raw)
 
     def amend(
         self,
@@ -625,18 +625,25 @@ class Exchange:
         named = {name: value for name, value in (("price", price), ("qty", qty)) if value is not None}
         at_ns = self._stamp(time_ns)
         bits = int(CommandKind.AMEND) + (flags << 24)
-        raw = self._line.send_plain(bits, 0, account, order_id, named.get("price", 0), named.get("qty", 0), ref, at_ns)
-        if raw is None:
-            raw = self._send(CommandKind.AMEND, at_ns, account=account, order_id=order_id, flags=flags, ref=ref, **named)
-        return answer(results.OrderResult, raw)
+        numbers = named.get("price", 0), named.get("qty", 0)
+        result = results.OrderResult()  # before the call, as in `place`
+        raw = self._line.send_plain(bits, 0, account, order_id, *numbers, ref, at_ns)
+        if raw is not None:
+            result.raw = raw
+            return result
+        raw = self._send(CommandKind.AMEND, at_ns, account=account, order_id=order_id, flags=flags, ref=ref, **named)
+        return self._line.answer(results.OrderResult, raw)
 
     def cancel(self, *, account: int, order_id: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel an order. Refused: IdempotencyConflict, UnknownAccount, OrderNotOpen, NotOwner."""
         at_ns = AT_ENGINE_CLOCK if time_ns is None and self._clock is None else self._stamp(time_ns)
+        result = results.Result()  # before the call, as in `place`
         raw = self._line.send_plain(CANCEL_BITS, 0, account, order_id, 0, 0, ref, at_ns)
-        if raw is None:
-            raw = self._send(CommandKind.CANCEL, at_ns, account=account, order_id=order_id, ref=ref)
-        return answer(results.Result, raw)
+        if raw is not None:
+            result.raw = raw
+            return result
+        raw = self._send(CommandKind.CANCEL, at_ns, account=account, order_id=order_id, ref=ref)
+        return self._line.answer(results.Result, raw)
 
     def cancel_all(self, *, account: int = 0, series: int = 0, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel all orders of an account, or of a series (R43).
@@ -644,41 +651,39 @@ class Exchange:
         Refused: BadTerms (both or neither), IdempotencyConflict, UnknownAccount, UnknownSeries,
         AccountFrozen, SeriesExpired.
         """
-        return answer(results.Result, self._hot(CommandKind.CANCEL_ALL, time_ns, account=account, series=series, ref=ref))
+        return self._do(results.Result, CommandKind.CANCEL_ALL, time_ns, account=account, series=series, ref=ref)
 
     def cancel_after(self, *, account: int, at: Time, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Cancel all orders of an account at a time, unless repeated before; 0 disarms (R43).
 
         Refused: BadTime, IdempotencyConflict, UnknownAccount, MerchantDefaulted, AccountFrozen.
         """
-        return answer(
-            results.Result, self._hot(CommandKind.CANCEL_AFTER, time_ns, account=account, deadline_ns=to_ns("at", at), ref=ref)
-        )
+        return self._do(results.Result, CommandKind.CANCEL_AFTER, time_ns, account=account, deadline_ns=to_ns("at", at), ref=ref)
 
     # ── switches and time ────────────────────────────────────────────────────────────────────────
 
     def halt(self, *, series: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Halt trading in a series (R32). Refused: UnknownSeries, MerchantDefaulted, SeriesExpired."""
-        return answer(results.Result, self._hot(CommandKind.HALT, time_ns, series=series, ref=ref))
+        return self._do(results.Result, CommandKind.HALT, time_ns, series=series, ref=ref)
 
     def resume(self, *, series: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Lift a halt; an uncross that fell due in it runs at once (R20). Refused as `halt` is."""
-        return answer(results.Result, self._hot(CommandKind.RESUME, time_ns, series=series, ref=ref))
+        return self._do(results.Result, CommandKind.RESUME, time_ns, series=series, ref=ref)
 
     def kill(self, *, on: bool = True, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Turn the kill switch on or off: no new orders, amends, sales, grants, gifts (R43)."""
-        return answer(results.Result, self._hot(CommandKind.KILL if _switch("on", on) else CommandKind.UNKILL, time_ns, ref=ref))
+        return self._do(results.Result, CommandKind.KILL if _switch("on", on) else CommandKind.UNKILL, time_ns, ref=ref)
 
     def default(self, *, merchant: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """End every series of a merchant that fails: escrow to the holders, claims for the rest (R29).
 
         Refused: UnknownAccount, MerchantDefaulted.
         """
-        return answer(results.Result, self._hot(CommandKind.DEFAULT, time_ns, account=merchant, ref=ref))
+        return self._do(results.Result, CommandKind.DEFAULT, time_ns, account=merchant, ref=ref)
 
     def advance(self, *, to: Time) -> Result:
         """Set the clock forward and run everything due by then. Refused: ClockBackwards, BadTime."""
-        return answer(results.Result, self._hot(CommandKind.ADVANCE, to_ns("to", to)))
+        return self._do(results.Result, CommandKind.ADVANCE, to_ns("to", to))
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 
@@ -688,7 +693,9 @@ class Exchange:
         Raises `MisuseError` for anything but a `Command` of integers within their fields and for an
         unknown kind, `CorruptionError` for a payload that is not what the command states.
         """
-        return tuple(events_in(self._line.send(check_command(record), payload, as_first=False)))
+        events = tuple(events_in(self._line.send(check_command(record), payload, as_first=False)))
+        self._line.told = True
+        return events
 
     def apply_batch(self, commands: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
         """Apply COMMAND[n] in order and give EVENT[m]: refusals and repeats included, salts zero.
@@ -890,6 +897,9 @@ class Exchange:
             return AT_ENGINE_CLOCK
         return max(named, AT_ENGINE_CLOCK + 1)
 
+    def _do(self, result: type[R], kind: CommandKind, time_ns: Time | None, **arguments: int) -> R:
+        return self._line.answer(result, self._hot(kind, time_ns, **arguments))
+
     def _hot(self, kind: CommandKind, time_ns: Time | None, **arguments: int) -> Raw:
         return self._send(kind, self._stamp(time_ns), **arguments)
 
@@ -902,7 +912,9 @@ class Exchange:
 
     def _created(self, raw: Raw, kind: EventKind, field: str) -> Created:
         made = [event for event in events_in(raw) if event.kind == kind]
-        return results.Created(getattr(made[-1], field) if made else 0, raw)
+        created = results.Created(getattr(made[-1], field) if made else 0, raw)
+        self._line.told = True
+        return created
 
     def _channel(self, name: str, time_ns: Time | None) -> Created:
         """Give a channel's id, registering it if it is new; 0 with its events if that was refused."""

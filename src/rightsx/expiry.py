@@ -901,7 +901,9 @@ class TimingWheel:
         Raises `MisuseError` if `to` lies before `now_ns`. O(1 + fired), however long the span.
         """
         count = self._fire(to)
-        return [Fired(*row) for row in self._hand_over(count).tolist()] if count else []
+        told = [Fired(*row) for row in self._tables.arrays[FIRES][:count].tolist()] if count else []
+        self._face["fired"] = 0  # the last thing that is done: until then the next call begins with them
+        return told
 
     # ── many ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -937,7 +939,10 @@ class TimingWheel:
 
         Raises `MisuseError` if `to` lies before `now_ns`. O(1 + fired), however long the span.
         """
-        return self._hand_over(self._fire(to))
+        count = self._fire(to)
+        told = self._tables.arrays[FIRES][:count].copy()
+        self._face["fired"] = 0
+        return told
 
     def _fire(self, to: int) -> int:
         """Fire what is due and count it.
@@ -946,6 +951,9 @@ class TimingWheel:
         interrupted loses none: the next one begins with it.
         """
         until_ns = _within("to", to, 0, TIME_END, BAD_TIME)
+        if len(self._tables.arrays[FIRES]) > FIRST_FIRED and self._face["fired"] == 0:
+            self._face["fired_rows"] = FIRST_FIRED  # before the memory goes
+            self._tables.put(FIRES, aligned_zeros(FIRST_FIRED, FIRED))
         answer: int = self._call(self._state, ADVANCE, until_ns, 0, 0)
         if answer == BACKWARDS:
             raise MisuseError(f"to was {until_ns}; the wheel stands at {self.now_ns} and never goes back", Refusal.ClockBackwards)
@@ -954,18 +962,6 @@ class TimingWheel:
             self._face["fired_rows"] = len(self._tables.arrays[FIRES])
             answer = self._call(self._state, ADVANCE, until_ns, 0, 0)
         return answer >> 1
-
-    def _hand_over(self, count: int) -> np.ndarray:
-        """Give the rows of what has fired, and forget them; rows that had to grow are given away themselves."""
-        rows = self._tables.arrays[FIRES]
-        if len(rows) == FIRST_FIRED:
-            fired = rows[:count].copy()
-        else:
-            fired = rows[:count]
-            self._tables.put(FIRES, aligned_zeros(FIRST_FIRED, FIRED))
-            self._face["fired_rows"] = FIRST_FIRED
-        self._face["fired"] = 0
-        return fired
 
     def check(self) -> None:
         """Assert the wheel's invariants. O(slots), slowly."""

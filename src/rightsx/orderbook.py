@@ -258,6 +258,7 @@ class OrderBook:
         5
         """
         # The short way: the entry takes ints and nothing like them. All else is read below, at leisure.
+        result = BookResult()  # before the call: after it nothing lets an interrupt in until the caller has the answer
         try:
             bits = SIDE_BITS[side]  # type: ignore[index]
             if time_in_force is not GTC or own_orders is not CANCEL_TAKER:
@@ -265,13 +266,15 @@ class OrderBook:
             if post_only is False:
                 answer = self._call(self._state, ONE, bits, book, account, order_id, price, qty, display)
                 if not answer & 3:
-                    result = BookResult()
                     result._raw = self._bytes[SLICES[answer]]  # noqa: SLF001 - a constructor would cost 60 ns
                     return result
                 if answer > 0:
                     return self._finish(answer, bits, book, account, order_id, price, qty, display)
         except (KeyError, TypeError, OverflowError):
             pass
+        except BaseException:
+            self._cut_short()
+            raise
         chosen_side = word("side", side, SIDES)
         tif = word("time_in_force", time_in_force, TIMES_IN_FORCE)
         if price is None:
@@ -306,30 +309,38 @@ class OrderBook:
             bits, new_price = bits + NAMES_PRICE, price
         if qty is not None:
             bits, new_qty = bits + NAMES_QTY, qty
+        result = BookResult()  # as in `place`
         try:
             answer = self._call(self._state, ONE, bits, 0, account, order_id, new_price, new_qty, 0)
             if not answer & 3:
-                return result_of(self._bytes[SLICES[answer]])
+                result._raw = self._bytes[SLICES[answer]]  # noqa: SLF001
+                return result
             if answer > 0:
                 return self._finish(answer, bits, 0, account, order_id, new_price, new_qty, 0)
         except (TypeError, OverflowError):
             pass
+        except BaseException:
+            self._cut_short()
+            raise
         flags = (bits - AMEND_BITS) >> 24
         named = {key: value for key, value in (("price", price), ("qty", qty)) if value is not None}
         return self._apply(_within(CommandKind.AMEND, account=account, order_id=order_id, flags=flags, **named))
 
     def cancel(self, *, order_id: int, account: int = 0) -> BookResult:
         """Take a resting order out. Refused: OrderNotOpen, NotOwner."""
+        result = BookResult()  # as in `place`
         try:
             answer = self._call(self._state, ONE, CANCEL_BITS, 0, account, order_id, 0, 0, 0)
             if not answer & 3:
-                result = BookResult()
-                result._raw = self._bytes[SLICES[answer]]  # noqa: SLF001 - as in `place`
+                result._raw = self._bytes[SLICES[answer]]  # noqa: SLF001
                 return result
             if answer > 0:
                 return self._finish(answer, CANCEL_BITS, 0, account, order_id, 0, 0, 0)
         except (TypeError, OverflowError):
             pass
+        except BaseException:
+            self._cut_short()
+            raise
         return self._apply(_within(CommandKind.CANCEL, account=account, order_id=order_id))
 
     def apply_batch(self, commands: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -398,6 +409,11 @@ class OrderBook:
         """Finish a command that needs more room than a single one has, or that found another unfinished."""
         assert not isinstance(self._twin, ReferenceBook)
         return result_of(self._twin.finish_one(answer & 3, numbers))
+
+    def _cut_short(self) -> None:
+        """Keep for `take_unread` what a single command had done whose caller never hears."""
+        if not isinstance(self._twin, ReferenceBook):
+            self._twin.keep_single()
 
     def _apply(self, record: Command) -> BookResult:
         if isinstance(self._twin, ReferenceBook):

@@ -12,7 +12,7 @@ refused, so that a refused listing can never be mistaken for one.
 from __future__ import annotations
 
 import reprlib
-from typing import ClassVar, Final, NamedTuple, Self, TypeVar
+from typing import ClassVar, Final, NamedTuple, Self
 
 from rightsx.protocol import EVENT_STRUCT, KIND_BYTE, Event, EventKind, Refusal, code_name, events_in
 from rightsx.vocabulary import refusal_words, refused_field
@@ -54,16 +54,6 @@ def refused_in(raw: bytes | bytearray) -> Refused | None:
         return None
     last = Event._make(EVENT_STRUCT.unpack_from(raw, len(raw) - EVENT_STRUCT.size))
     return Refused(Refusal(last.code), refused_field(last), last.amount, last.fee)
-
-
-R = TypeVar("R", bound="Result")
-
-
-def answer(kind: type[R], raw: bytes | bytearray) -> R:
-    """Answer with the bytes of EVENT[n ≥ 1]."""
-    result = kind()
-    result.raw = raw
-    return result
 
 
 class Result:

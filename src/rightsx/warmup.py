@@ -43,9 +43,9 @@ class Warmth(NamedTuple):
         kept = f"kept in {self.directory}, {self.kept_bytes / 1e6:.1f} MB"
         if not self.kept_bytes:
             kept = f"not kept: {self.directory} cannot be written; RIGHTSX_CACHE_DIR names another place"
-        others = (
-            f"\n{len(self.others)} beside it are of other versions; `rightsx warmup --prune` removes them" if self.others else ""
-        )
+        count = len(self.others)
+        versions = "another version" if count == 1 else f"{count} other versions"
+        others = f"\nbeside it is the code of {versions}; `rightsx warmup --prune` removes it" if count else ""
         return f"{text_table(('ready', 'seconds'), rows)}\n\n{kept}{others}"
 
 

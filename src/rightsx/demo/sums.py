@@ -262,7 +262,8 @@ class DemoResult:
         """Say how many commands a second the market took, its Python verbs included; "" if nobody held a watch."""
         if not self.seconds:
             return ""
-        return f"{self.command_count / self.seconds:,.0f} commands a second, one call each: {self.seconds:.1f} s in the market"
+        took = f"{self.seconds:.1f} s" if self.seconds >= 1 else f"{self.seconds * 1_000:.0f} ms"
+        return f"{self.command_count / self.seconds:,.0f} commands a second, one call each: {took} in the market"
 
     def __str__(self) -> str:
         """Lay the demo out in 80 columns: the table, the commands, the conservation, the hash."""

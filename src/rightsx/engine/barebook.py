@@ -167,6 +167,11 @@ class CompiledBook:
         self._rows, self._out = self._command, self._scratch
         return self._complete(1).tobytes()
 
+    def keep_single(self) -> None:
+        """Keep what a call of ONE had done that an exception cut short after it."""
+        if not self.settle() and self._head["command"] and not len(self._unread[1]):
+            self._unread = (1, self._scratch[: int(self._head["report"])].copy())
+
     def take_unread(self) -> tuple[int, np.ndarray]:
         """Give what a call that an exception cut short had done, once: how many commands, and their reports."""
         self.settle()

@@ -236,8 +236,11 @@ class CompiledExchange(Queries):
 
     def _perform(self, begun: Begun) -> None:
         """Perform a cold command, which the kernel has led to its checks."""
-        assert begun.cold is not None
-        assert begun.payload is not None
+        if begun.cold is None or begun.payload is None:
+            self._torn = True
+            raise AuditError(
+                "commands changed while they ran: one became a listing, registration or import; this market cannot go on"
+            )
         world = self._memory.world
         self._memory.grow_short()
         desk = Desk(self._memory, self._registry, self._venue, self._operate)
@@ -286,7 +289,7 @@ class CompiledExchange(Queries):
         and the market must not go on.
         """
         if self._torn:
-            raise AuditError("a listing, registration or import was interrupted while it wrote; this market cannot go on")
+            raise AuditError("a listing, registration or import was cut short, or forged, while it ran; this market cannot go on")
         world = self._memory.world
         self._memory.settle()
         if self._begun is None:
