@@ -152,13 +152,6 @@ class BookResult:
         return f"BookResult({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
-def result_of(raw: bytes | bytearray) -> BookResult:
-    """Make a result of the bytes of REPORT[n ≥ 1]."""
-    result = BookResult()
-    result._raw = raw  # noqa: SLF001 - in place of a constructor
-    return result
-
-
 def most_levels(levels: int | None) -> int | None:
     """Let a number of levels to show pass, None for all."""
     if levels is not None and integer("levels", levels, Refusal.BadQuantity) < 0:
@@ -408,7 +401,9 @@ class OrderBook:
     def _finish(self, answer: int, *numbers: Any) -> BookResult:
         """Finish a command that needs more room than a single one has, or that found another unfinished."""
         assert not isinstance(self._twin, ReferenceBook)
-        return result_of(self._twin.finish_one(answer & 3, numbers))
+        result = BookResult()  # before the call, as in `place`
+        result._raw = self._twin.finish_one(answer & 3, numbers)  # noqa: SLF001
+        return result
 
     def _cut_short(self) -> None:
         """Keep for `take_unread` what a single command had done whose caller never hears."""
@@ -416,6 +411,9 @@ class OrderBook:
             self._twin.keep_single()
 
     def _apply(self, record: Command) -> BookResult:
+        result = BookResult()  # before the call, as in `place`
         if isinstance(self._twin, ReferenceBook):
-            return result_of(report_records(self._twin.apply(record)).tobytes())
-        return result_of(self._twin.apply_raw(record))
+            result._raw = report_records(self._twin.apply(record)).tobytes()  # noqa: SLF001
+        else:
+            result._raw = self._twin.apply_raw(record)  # noqa: SLF001
+        return result

@@ -142,7 +142,7 @@ class CompiledBook:
         self._command[0] = tuple(command)
         self._head["command"] = self._head["report"] = 0
         self._rows, self._out = self._command, self._scratch
-        return self._complete(1).tobytes()
+        return self._complete(1)[1]
 
     def apply_batch(self, commands: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Apply COMMAND[n] of the kinds PLACE, AMEND, CANCEL and give every REPORT, in `out` if they fit. O(n + reports)."""
@@ -156,7 +156,7 @@ class CompiledBook:
             out = self._spare.take(self._report_rows or 2 * len(rows) + SCRATCH_REPORTS)[: self._report_rows]
         self._head["command"] = self._head["report"] = 0
         self._hold(rows, out)
-        return self._complete(len(rows))
+        return self._complete(len(rows), batch=True)[0]
 
     def finish_one(self, ended: int, numbers: tuple[int, ...]) -> bytes:
         """Finish what a call of ONE with these seven numbers began, or could not begin: its reports."""
@@ -165,7 +165,7 @@ class CompiledBook:
             ended = self.call(self.state, ONE, *numbers) & 3
             assert ended != BUSY, "a settled book is not busy"
         self._rows, self._out = self._command, self._scratch
-        return self._complete(1).tobytes()
+        return self._complete(1)[1]
 
     def keep_single(self) -> None:
         """Keep what a call of ONE had done that an exception cut short after it."""
@@ -180,11 +180,12 @@ class CompiledBook:
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────
 
-    def _complete(self, count: int) -> np.ndarray:
-        """Run to command `count` and give all reports, or settle and let the exception pass."""
+    def _complete(self, count: int, *, batch: bool = False) -> tuple[np.ndarray, bytes]:
+        """Run to command `count` and give all reports, those of a single one as bytes, or settle and let the exception pass."""
         try:
             self._run(count)
             reports = self._out[: int(self._head["report"])]
+            raw = b"" if batch else reports.tobytes()
             if self._out is self._scratch:
                 reports = reports.copy()
             before, self._unread = self._unread, (count, reports)
@@ -194,7 +195,7 @@ class CompiledBook:
             self.settle()
             error.add_note(f"{self._unread[0]} of {count} commands were applied; take_unread() gives their reports")
             raise
-        return reports
+        return reports, raw
 
     def _run(self, count: int) -> None:
         """Let the kernel go on to command `count`, in bounded steps, with more room where it asks for it."""
