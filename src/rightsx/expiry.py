@@ -901,7 +901,9 @@ class TimingWheel:
         Raises `MisuseError` if `to` lies before `now_ns`. O(1 + fired), however long the span.
         """
         count = self._fire(to)
-        told = [Fired(*row) for row in self._tables.arrays[FIRES][:count].tolist()] if count else []
+        if not count:
+            return []
+        told = [Fired(*row) for row in self._tables.arrays[FIRES][:count].tolist()]
         self._face["fired"] = 0  # the last thing that is done: until then the next call begins with them
         return told
 
