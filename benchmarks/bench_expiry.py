@@ -1,6 +1,6 @@
 """How fast timers are: nanoseconds per timer, of the wheel and of what people use instead.
 
-    python benchmarks/bench_expiry.py [--timers 1000000] [--runs 5] [--rival-runs 3]
+    python benchmarks/bench_expiry.py [--timers 1000000] [--runs 5] [--rival-runs 5]
 
 A million due times, uniform over an hour; all are armed in one order, fire in another, and are armed
 again to be disarmed in a third. heapq disarms lazily (it keeps a set of what is void), as its manual advises.
@@ -232,7 +232,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--timers", type=int, default=1_000_000, help="timers per run (default 1000000)")
     parser.add_argument("--runs", type=int, default=5, help="runs of the wheel (default 5)")
-    parser.add_argument("--rival-runs", type=int, default=3, help="runs of heapq and sortedcontainers (default 3)")
+    parser.add_argument("--rival-runs", type=int, default=5, help="runs of heapq and sortedcontainers (default 5)")
     options = parser.parse_args()
     show([measured(options.timers, options.runs, options.rival_runs)])
     return 0
