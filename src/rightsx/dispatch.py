@@ -107,7 +107,7 @@ class Dispatcher:
             try:
                 answer = self._call(self._state, self._code, bits, series, account, order_id, price, qty, ref, at_ns)
             except (TypeError, OverflowError):
-                return None  # The entry takes ints of 64 bits and nothing like them.
+                return None  # The entry takes ints of 64 bits.
             if not answer & 3:
                 raw: Raw = self._raw[SLICES[answer]]
             elif answer > 0:

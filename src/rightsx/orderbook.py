@@ -250,7 +250,7 @@ class OrderBook:
         >>> OrderBook().place(order_id=7, side="buy", price=-3, qty=5).leaves_qty
         5
         """
-        # The short way: the entry takes ints and nothing like them. All else is read below, at leisure.
+        # The short way: the entry takes ints and their children. All else is read below, at leisure.
         result = BookResult()  # before the call: after it nothing lets an interrupt in until the caller has the answer
         try:
             bits = SIDE_BITS[side]  # type: ignore[index]

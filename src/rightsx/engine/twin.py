@@ -77,7 +77,7 @@ class Begun:
 class ShortWay(NamedTuple):
     """How a plain order, amend or cancel goes straight to compiled code.
 
-    `call(state, code, bits, series, account, order_id, price, qty, ref, time_ns)` takes ints and nothing like them, where
+    `call(state, code, bits, series, account, order_id, price, qty, ref, time_ns)` takes ints and their children, where
     `bits` are kind + side × 2^8 + time in force × 2^16 + flags × 2^24. It gives −1 for a series, an account or a ref that
     fits no record; else n × 4 + r: where r is 0 the first n EVENTs of `raw` are the answer, otherwise
     `finish(r, numbers)` gives their bytes, with the same eight numbers.
