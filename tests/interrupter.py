@@ -7,7 +7,7 @@ import sys
 from functools import cache
 
 from rightsx import _jit, book, dispatch, exchange, orderbook, results
-from rightsx.engine import barebook, memory, twin
+from rightsx.engine import barebook, desk, memory, twin
 
 CALLS = {code for name, code in dis.opmap.items() if name.startswith("CALL")}
 STARTS = {dis.opmap["RESUME"], dis.opmap["JUMP_BACKWARD"]}
@@ -25,7 +25,9 @@ class Interrupter:
     returns. What C calls back (NumPy's attributes are Python) looks, too.
     """
 
-    FILES = frozenset(module.__file__ for module in (dispatch, exchange, results, orderbook, book, barebook, twin, memory, _jit))
+    FILES = frozenset(
+        module.__file__ for module in (dispatch, exchange, results, orderbook, book, barebook, desk, twin, memory, _jit)
+    )
 
     def __init__(self, *moments):
         self.moments, self.passed, self.last = set(moments), 0, None

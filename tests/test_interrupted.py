@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 
 from interrupter import Interrupter
 from market_flow import Flow
+from rightsx import _jit
 from rightsx._jit import COMPILED
 from rightsx.engine import memory
-from rightsx.engine.desk import Desk
 from rightsx.engine.twin import CompiledExchange
 from rightsx.errors import AuditError
 from rightsx.exchange import Exchange
-from rightsx.protocol import FIRST_COLD_KIND, Limits, Venue, command_records, event_records, events_of
+from rightsx.protocol import (
+    DAY_NS,
+    FIRST_COLD_KIND,
+    T0_NS,
+    CommandKind as K,
+    Limits,
+    Policy,
+    Term,
+    Venue,
+    command_records,
+    event_records,
+    events_of,
+)
 from rightsx.reference.audit import canonical
 from rightsx.reference.twin import ReferenceExchange
+from rightsx.vocabulary import cold_command, command
 
 whole_kernels = pytest.mark.skipif(not COMPILED, reason="a kernel that is not compiled can be interrupted itself")
 VENUE = Venue(gift_fee=2, reference_days=3, limits=Limits(orders=60, accounts=40, holdings=200, series=1_000))
@@ -132,6 +147,8 @@ def orders_of(market, shop, ann):
         lambda: market.place(series=int(coffee), account=int(ann), side="sell", price=94, qty=3, display=1),
         lambda: market.redeem(series=coffee, account=ann, qty=1),
         market.open_account,
+        lambda: market.register_store(merchant=shop, name="till"),
+        lambda: market.import_members(series=coffee, rows=[(7, 250), (8, 99)]),
     ]
 
 
@@ -197,12 +214,121 @@ def _no_memory(*_):
     raise MemoryError
 
 
-def test_a_cold_command_cut_short_in_its_writes_stops_the_market(flow, monkeypatch):
+# ── cold commands ────────────────────────────────────────────────────────────────────────────────
+
+
+def cold_commands():
+    """One of each kind, that grows tables, reorders a product, meets a timer that is due, repeats or is refused."""
+    month = 30 * DAY_NS
+    terms = {Term.PAR: 100, Term.ISSUE_PRICE: 80, Term.AUTHORISED: 5_000, Term.ESCROW_BPS: 4_000, Term.ISSUE_BPS: 150}
+
+    def listing(expire_ns, ref, **more):
+        shape = {"steps": [], "stores": [], "channel_caps": {}} | more
+        given = {int(term): value for term, value in terms.items()} | {Term.EXPIRE_NS: expire_ns, Term.POLICY: Policy.FORFEIT}
+        return cold_command(K.LIST_SERIES, {"product": "tea", "terms": given, "ref": ref, **shape}, account=1)
+
+    def members(first, ref):
+        rows = [[number, 99 + 40 * (number - first)] for number in range(first, first + 11)]
+        return cold_command(K.IMPORT_MEMBERS, {"rows": rows, "ref": ref}, account=1, series=1)
+
+    yield cold_command(K.REGISTER_MERCHANT, {"name": "Nord", "ref": 1}, time_ns=T0_NS)
+    yield cold_command(K.REGISTER_STORE, {"name": "till", "settles_to": 0, "ref": 2}, account=1)
+    yield cold_command(K.REGISTER_TERMINAL, {"name": "reader", "ref": 3}, account=1)
+    yield cold_command(K.REGISTER_CHANNEL, {"name": "web", "ref": 4})
+    decay = {"steps": [[T0_NS + month, 90], [T0_NS + 2 * month, 50]]}
+    yield listing(T0_NS + 6 * month, 5, stores=[1], channel_caps={1: 900, 3: 40}, **decay)
+    yield listing(T0_NS + 5 * month, 0)
+    yield listing(T0_NS + 6 * month, 0)
+    yield listing(T0_NS - 1, 6)
+    yield command(K.DEPOSIT, account=1, amount=100_000), b""
+    yield members(7, 7)
+    record, payload = members(7, 7)
+    yield record, payload
+    yield members(7, 8)
+    record, payload = members(13, 9)
+    yield record._replace(time_ns=T0_NS + month), payload
+    yield cold_command(K.REGISTER_STORE, {"name": "till", "settles_to": 77, "ref": 10}, account=1)
+    yield command(K.REDEEM_BILL, account=3, product=1, amount=90, time_ns=T0_NS + 3 * month), b""
+    yield command(K.ADVANCE, time_ns=T0_NS + 9 * month), b""
+
+
+@whole_kernels
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a generator that is closed then
+@pytest.mark.parametrize("again", [None, 1, 5])
+def test_a_cold_command_interrupted_anywhere_is_finished_or_was_not_begun(again):
+    """`again` is how many moments after the first the finishing is interrupted itself."""
+    script = list(cold_commands())
+    whole, due, states = CompiledExchange(VENUE, event_rows=8, first_rows=8), [], []
+    for record, payload in script:
+        due.append(whole.apply_raw(record, payload))
+        states.append(whole.memory_hash())
+    whole.check()
+    reference = ReferenceExchange(VENUE)
+    assert [event_records(reference.apply(*pair)).tobytes() for pair in script] == due
+    assert canonical(reference._market) == whole.canonical()
+    outcomes = set()
+    for which, (record, payload) in enumerate(script):
+        if not payload:
+            continue
+        moment = passed = 0
+        while moment <= passed:
+            moment += 4 if again else 1
+            market = CompiledExchange(VENUE, event_rows=8, first_rows=8)
+            for pair in script[:which]:
+                market.apply_raw(*pair)
+            told = b""
+            moments = [moment, moment + again] if again else [moment]
+            with contextlib.suppress(KeyboardInterrupt), Interrupter(*moments) as interrupter:
+                told = market.apply_raw(record, payload)
+            passed = interrupter.passed
+            was_told = bool(told)
+            told = told or market.take_unread(which).tobytes()
+            outcomes.add((was_told, bool(told)))
+            told = told or market.apply_raw(record, payload)
+            assert told == due[which], f"command {which} interrupted at {moment}"
+            assert market.memory_hash() == states[which], f"command {which} interrupted at {moment}"
+            if moment % 10 == 0:
+                assert [market.apply_raw(*pair) for pair in script[which + 1 :]] == due[which + 1 :]
+                assert market.memory_hash() == states[-1]
+                market.check()
+    assert outcomes == {(True, True), (False, True), (False, False)}
+
+
+def test_a_cold_command_without_memory_is_finished_when_there_is_some(monkeypatch):
+    script = list(cold_commands())
+    due = []
+    whole = CompiledExchange(VENUE, first_rows=8)
+    due = [whole.apply_raw(*pair) for pair in script]
+    market, failed = CompiledExchange(VENUE, first_rows=8), 0
+    for which, pair in enumerate(script):
+        monkeypatch.setattr(_jit, "aligned_zeros", _no_memory)
+        monkeypatch.setattr(memory, "aligned_zeros", _no_memory)
+        monkeypatch.setattr(memory, "grown", _no_memory)
+        told = b""
+        for _ in range(2):
+            try:
+                told = told or market.apply_raw(*pair)
+            except MemoryError:
+                failed += 1
+        monkeypatch.undo()
+        told = told or market.take_unread(which).tobytes() or market.apply_raw(*pair)
+        assert told == due[which]
+    assert failed > 3
+    assert market.memory_hash() == whole.memory_hash()
+
+
+def test_a_batch_that_is_forged_while_it_runs_stops_the_market(flow, monkeypatch):
     market = begun(flow)
-    listing = next(pair for pair in reversed(flow[0]) if pair[1])
-    monkeypatch.setattr(Desk, "commit_series", _no_memory)
-    with pytest.raises((AuditError, MemoryError)):
-        market.apply(*listing)
+    rows = flow[1].copy()
+    run = market._run
+
+    def forging(started, count):
+        rows["kind"][-1] = K.LIST_SERIES
+        run(started, count)
+
+    monkeypatch.setattr(market, "_run", forging)
+    with pytest.raises(AuditError, match="commands changed while they ran"):
+        market.apply_batch(rows)
     monkeypatch.undo()
     with pytest.raises(AuditError, match="cannot go on"):
         market.apply_batch(flow[1][:1])

@@ -1,22 +1,30 @@
 """The cold commands: merchants, stores, terminals, channels, listings, imports (R3, R7, R34, R45, R46).
 
+    verb of reference ──► Desk: reads the tables, keeps what is added ──► write ──► tables and registry
+         │                                                                  ▲
+       REFUSED: nothing is added                     cut short: again from its beginning
+
 They are rare and bring text, so they run in Python: the very verbs of `reference`, over a `Desk` that stands
 for the tables. A desk shows the verb what it may ask for (accounts, series, registries, the clock) and
-keeps what it changes; `commit` then writes that into the tables, when nothing can be refused any more.
+keeps what it adds; `write` then brings that into the tables, when nothing can be refused any more.
+
+A write may be cut short anywhere (a KeyboardInterrupt, no memory) and is then done again as a whole: every
+step of it either states what will be, or looks whether it has been done.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import ChainMap
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from rightsx.engine import memory as at
 from rightsx.engine.export import export_account, export_series
 from rightsx.engine.numbers import C_IMPORT_MEMBERS
-from rightsx.engine.run import OP_LISTED, OP_MINT, OP_OPEN_ACCOUNT
-from rightsx.protocol import Channel, CommandKind, EventKind, Terms
-from rightsx.reference.primary import admit_import
+from rightsx.engine.run import OP_IMPORT, OP_LISTED, OP_OPEN_ACCOUNT
+from rightsx.protocol import Terms
+from rightsx.reference.primary import import_members
 from rightsx.reference.run import perform, refuse
-from rightsx.reference.state import Market, RefusedError
+from rightsx.reference.state import Market, Product, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,45 +32,47 @@ if TYPE_CHECKING:
     from rightsx.engine.memory import MarketMemory
     from rightsx.engine.registry import Registry
     from rightsx.protocol import Command, Event, Venue
-    from rightsx.reference.state import Account, Series
+    from rightsx.reference.primary import Row
+    from rightsx.reference.state import Account, Series, Store
+
+T = TypeVar("T")
 
 
-class _Accounts:
-    """The accounts as a list: read from the tables when asked for, appended to them at once."""
+class Additions(Generic[T]):
+    """A list that stands elsewhere, and after it what one command adds, kept here until it is written."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-
-    def __len__(self) -> int:
-        return int(self.desk.memory.funds["account_count"])
-
-    def __getitem__(self, account: int) -> Account:
-        return export_account(self.desk.memory, account, list(self.desk.registry.terminals.get(account, [])))
-
-    def append(self, account: Account) -> None:
-        self.desk.operate(OP_OPEN_ACCOUNT)
-        if account.is_merchant:
-            self.desk.registry.terminals[account.id] = account.terminals
-            self.desk.memory.arrays[at.ACCOUNT][account.id]["terminals"] = 0
-
-
-class _SeriesList:
-    """The series as a list: read from the tables when asked for; one that is new is kept for `commit`."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.fresh: Series | None = None
+    def __init__(self, count: int, read: Callable[[int], T]) -> None:
+        """Begin with the `count` that are there."""
+        self.count, self.read = count, read
+        self.fresh: list[T] = []
 
     def __len__(self) -> int:
-        return int(self.desk.memory.world["series_count"])
+        """Count all."""
+        return self.count + len(self.fresh)
 
-    def __getitem__(self, place: int) -> Series:
-        found = export_series(self.desk.memory, place + 1)
-        found.holdings = _Holders(self.desk, place + 1)  # type: ignore[assignment]
-        return found
+    def __getitem__(self, place: int) -> T:
+        """Give one of either."""
+        return self.read(place) if place < self.count else self.fresh[place - self.count]
 
-    def append(self, series: Series) -> None:
-        self.fresh = series
+    def append(self, one: T) -> None:
+        """Add one."""
+        self.fresh.append(one)
+
+
+class Imported(NamedTuple):
+    """What one row of an import brings, and the number of the event that says so."""
+
+    series: int
+    account: int
+    units: int
+    fee: int
+    escrow: int
+    event_seq: int
+
+
+def note_import(desk: Desk, series: Series, account: int, row: Row) -> None:
+    """Keep what one row of an import brings, until it is written."""
+    desk.imported.append(Imported(series.id, account, row.units, row.split.fee, row.split.escrow, desk.event_seq))
 
 
 class _Holders:
@@ -93,7 +103,15 @@ class _References:
 
 
 class Desk(Market):
-    """One cold command's view of the tables; `out` is what happened."""
+    """One cold command: what it may ask for, what it adds, and, in `out`, what happened."""
+
+    accounts: Additions[Account]  # type: ignore[assignment]
+    series: Additions[Series]  # type: ignore[assignment]
+    stores: Additions[Store]  # type: ignore[assignment]
+    channels: Additions[str]  # type: ignore[assignment]
+    products: Additions[Product]  # type: ignore[assignment]
+    product_ids: ChainMap[tuple[int, str], int]  # type: ignore[assignment]
+    members: ChainMap[tuple[int, int], int]  # type: ignore[assignment]
 
     def __init__(self, memory: MarketMemory, registry: Registry, venue: Venue, operate: Callable[..., int]) -> None:
         """Read the clock and the counters."""
@@ -104,126 +122,147 @@ class Desk(Market):
         self.holding_count = int(memory.funds["holding_count"])
         self.out: list[Event] = []
         self.checked = 0
-        self.accounts = _Accounts(self)  # type: ignore[assignment]
-        self.series = _SeriesList(self)  # type: ignore[assignment]
+        self.accepted = True
         self.references = _References(conflicts=bool(world["memo"] == 2))  # type: ignore[assignment]
-        self.channels, self.members = registry.channels, registry.members
-        self.stores, self.products, self.product_ids = list(registry.stores), registry.products, registry.product_ids
+        self.accounts = Additions(int(memory.funds["account_count"]), self._account)
+        self.series = Additions(int(world["series_count"]), self._series)
+        self.stores = Additions(len(registry.stores), registry.stores.__getitem__)
+        self.channels = Additions(len(registry.channels), registry.channels.__getitem__)
+        self.products = Additions(len(registry.products), self._product)
+        self.product_ids = ChainMap({}, registry.product_ids)
+        self.members = ChainMap({}, registry.members)
+        self.terminals: dict[int, list[str]] = {}  # of the merchants that were looked at
+        self.imported: list[Imported] = []
+        # Where what is added will stand: found once, before anything is written.
+        self.used = dict(registry.used)
+        self.channel_used = int(world["channel_used"])
+        self.neighbours = 0, 0
 
-    def run(self, command: Command, payload: dict[str, Any]) -> bool:
-        """Perform the command: True if it was accepted, else REFUSED is the last event and nothing has changed."""
+    def run(self, command: Command, payload: dict[str, Any]) -> None:
+        """Perform the command, but write nothing; where it is not `accepted`, REFUSED is the last event of `out`."""
         try:
             if command.kind == C_IMPORT_MEMBERS:
-                self.import_members(command, payload)
+                import_members(self, command, payload, note_import)
             else:
                 perform(self, command, payload)
-                self.commit(command, payload)
         except RefusedError as refusal:
+            self.accepted = False
             refuse(self, command, refusal)
-            return False
-        self.memory.world["event_seq"] = self.event_seq
-        return True
+        for series in self.series.fresh:
+            self.neighbours = self._neighbours(series)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def _account(self, account: int) -> Account:
+        names = self.registry.terminals.get(account)
+        if names is not None:
+            names = self.terminals.setdefault(account, list(names))
+        return export_account(self.memory, account, [] if names is None else names)
+
+    def _series(self, place: int) -> Series:
+        found = export_series(self.memory, place + 1)
+        found.holdings = _Holders(self, place + 1)  # type: ignore[assignment]
+        return found
+
+    def _product(self, place: int) -> Product:
+        kept = self.registry.products[place]
+        return Product(kept.merchant, kept.name, [])
+
+    def _neighbours(self, series: Series) -> tuple[int, int]:
+        """Find between which series of its product a new one stands, in the order in which bills walk them: (expiry, id)."""
+        rows, products = self.memory.arrays[at.SERIES], self.memory.arrays[at.PRODUCT]
+        before, after = 0, int(products[series.product]["first_series"]) if series.product < len(products) else 0
+        while after and rows[after]["expire_ns"] <= series.terms.expire_ns:
+            before, after = after, int(rows[after]["product_next"])
+        return before, after
 
     def arm_series(self, due_ns: int, kind: object, series: int) -> None:
-        """Leave arming to `commit`: the tables have no row of the series yet."""
+        """Leave arming to `write`: the tables have no row of the series yet."""
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
-    def commit(self, command: Command, payload: dict[str, Any]) -> None:
-        """Write into the tables what the verb has changed here."""
+    def write(self) -> None:
+        """Write into the tables and the registry what the command adds; done twice it is done once."""
         memory, registry, world = self.memory, self.registry, self.memory.world
-        world["channel_count"] = len(self.channels)
-        if command.kind == CommandKind.REGISTER_TERMINAL:
-            names = registry.terminals.setdefault(command.account, [])
-            names.append(payload["name"])
-            memory.arrays[at.ACCOUNT][command.account]["terminals"] = len(names)
-        for store in self.stores[len(registry.stores) :]:
-            registry.stores.append(store)
-            number = len(registry.stores)
-            memory.grow_by_doubling(at.STORE, number + 1)
-            memory.arrays[at.STORE][number] = (store.merchant, store.settles_to)
-            world["store_count"] = number
-        fresh = self.series.fresh  # type: ignore[attr-defined]
-        if fresh is not None:
-            self.commit_series(fresh)
+        for account in self.accounts.fresh:
+            memory.grow_short()
+            self.operate(OP_OPEN_ACCOUNT, account.id)
+            if account.is_merchant:
+                self.terminals[account.id] = account.terminals
+        for merchant, names in self.terminals.items():
+            registry.terminals[merchant] = names
+            memory.arrays[at.ACCOUNT][merchant]["terminals"] = len(names)
+        registry.members.update(self.members.maps[0])
+        for imported in self.imported:
+            memory.grow_short()
+            self.operate(OP_IMPORT, *imported)
+        registry.channels[self.channels.count :] = self.channels.fresh
+        world["channel_count"] = len(registry.channels)
+        self._write_stores()
+        registry.products[self.products.count :] = self.products.fresh
+        registry.product_ids.update(self.product_ids.maps[0])
+        world["product_count"] = len(registry.products)
+        for series in self.series.fresh:
+            self._write_series(series)
+        world["event_seq"] = self.event_seq
 
-    def commit_series(self, series: Series) -> None:
+    def _write_stores(self) -> None:
+        first = self.stores.count
+        self.memory.grow_by_doubling(at.STORE, len(self.stores) + 1)
+        for number, store in enumerate(self.stores.fresh, first + 1):
+            self.memory.arrays[at.STORE][number] = (store.merchant, store.settles_to)
+        self.registry.stores[first:] = self.stores.fresh
+        self.memory.world["store_count"] = len(self.stores)
+
+    def _write_series(self, series: Series) -> None:
         """Write the row of a new series and of what belongs to it, and let the kernel arm its timers."""
-        memory, world, number = self.memory, self.memory.world, series.id
+        memory, number = self.memory, series.id
         memory.grow_by_doubling(at.SERIES, number + 1)
-        memory.grow_by_doubling(1, 4 * (number + 1))
+        memory.grow_by_doubling(at.SIDES, 4 * (number + 1))
         row = memory.arrays[at.SERIES][number]
         for name, value in zip(Terms._fields, series.terms, strict=True):
             row[name] = value
         row["merchant"], row["product"] = series.merchant, series.product
         row["value"], row["reference"], row["step_index"] = series.value, series.reference, series.step_index
         row["in_auction"], row["keeps_lots"] = series.in_auction, series.keeps_lots
-        row["step_start"], row["step_count"] = self._rows(at.STEP, [tuple(step) for step in series.steps])
-        row["shop_start"], row["shop_count"] = self._rows(at.SHOP, [(store,) for store in series.stores])
-        for channel, cap in series.channel_caps.items():
-            slot = int(world["channel_used"])
-            memory.grow_by_doubling(at.CHANNEL, slot + 1)
-            world["channel_rows"] = len(memory.arrays[at.CHANNEL])
-            memory.arrays[at.CHANNEL][slot] = (channel, row["first_channel"], cap, 0, 0)
-            world["channel_used"], row["first_channel"] = slot + 1, slot
-        self._link_product(series)
-        world["series_count"] = number
+        row["step_start"], row["step_count"] = self._write_rows(at.STEP, [tuple(step) for step in series.steps])
+        row["shop_start"], row["shop_count"] = self._write_rows(at.SHOP, [(store,) for store in series.stores])
+        row["first_channel"] = self._write_channels(series)
+        self._link(series)
         self.operate(OP_LISTED, number)
 
-    def _rows(self, table: int, rows: list[tuple[int, ...]]) -> tuple[int, int]:
+    def _write_rows(self, table: int, rows: list[tuple[int, ...]]) -> tuple[int, int]:
         """Append rows to a table that only listings write: where they begin, how many they are."""
-        start = self.registry.used.get(table, 0)
+        start = self.used.get(table, 0)
         self.memory.grow_by_doubling(table, start + len(rows))
         for offset, row in enumerate(rows):
             self.memory.arrays[table][start + offset] = row
         self.registry.used[table] = start + len(rows)
         return start, len(rows)
 
-    def _link_product(self, series: Series) -> None:
-        """Link a series into the live ones of its product, in the order in which bills walk them: (expiry, id)."""
-        memory, rows = self.memory, self.memory.arrays[at.SERIES]
-        memory.grow_by_doubling(at.PRODUCT, series.product + 1)
-        product = memory.arrays[at.PRODUCT][series.product]
+    def _write_channels(self, series: Series) -> int:
+        """Append the chain of the channels that have a cap: where it begins, or NIL."""
+        memory, world, first = self.memory, self.memory.world, 0
+        end = self.channel_used + len(series.channel_caps)
+        memory.grow_by_doubling(at.CHANNEL, end)
+        world["channel_rows"] = len(memory.arrays[at.CHANNEL])
+        for slot, (channel, cap) in enumerate(series.channel_caps.items(), self.channel_used):
+            memory.arrays[at.CHANNEL][slot] = (channel, first, cap, 0, 0)
+            first = slot
+        world["channel_used"] = end
+        return first
+
+    def _link(self, series: Series) -> None:
+        """Link a series into the live ones of its product."""
+        self.memory.grow_by_doubling(at.PRODUCT, series.product + 1)
+        rows, product = self.memory.arrays[at.SERIES], self.memory.arrays[at.PRODUCT][series.product]
+        before, after = self.neighbours
         product["merchant"] = series.merchant
-        self.memory.world["product_count"] = len(self.products)
-        before, after = 0, int(product["first_series"])
-        while after and rows[after]["expire_ns"] <= series.terms.expire_ns:
-            before, after = after, int(rows[after]["product_next"])
         rows[series.id]["product_next"] = after
         if before:
             rows[before]["product_next"] = series.id
         else:
             product["first_series"] = series.id
-
-    # ── the import (R34) ─────────────────────────────────────────────────────────────────────────
-
-    def import_members(self, command: Command, payload: dict[str, Any]) -> None:
-        """Turn legacy balances into units, the whole batch or nothing; the merchant pays their escrow."""
-        series, rows = admit_import(self, command, payload)
-        # From here the command must succeed.
-        for row in rows:
-            self.ensure_room()
-            key = (series.merchant, row.member)
-            if key not in self.members:
-                self.members[key] = self.operate(OP_OPEN_ACCOUNT)
-                self.emit(EventKind.ACCOUNT_OPENED, account=self.members[key], order_id=row.member, flags=1)
-            account = self.members[key]
-            self.memory.arrays[at.ACCOUNT][series.merchant]["cash_free"] -= row.split.escrow
-            self.operate(OP_MINT, series.id, account, row.units, row.split.fee, row.split.escrow, int(Channel.IMPORT), 0, 0)
-            self.emit(
-                EventKind.IMPORTED,
-                series=series.id,
-                account=account,
-                other_account=series.merchant,
-                order_id=row.member,
-                price=series.terms.issue_price,
-                qty=row.units,
-                amount=row.balance,
-                fee=row.dust,
-                other_fee=row.split.escrow,
-                extra=Channel.IMPORT,
-            )
-
-    def ensure_room(self) -> None:
-        """Make sure that one more member fits the tables."""
-        self.memory.grow_short()
+        listed = self.registry.products[series.product - 1].series
+        if series.id not in listed[-1:]:
+            listed.append(series.id)

@@ -128,6 +128,19 @@ def mint(state: int, series: int, account: int, qty: int, fee: int, escrow: int,
 
 
 @kernel
+def import_units(state: int, series: int, account: int, qty: int, fee: int, escrow: int, event_seq: int) -> None:
+    """Bring an imported member's units into being; the merchant pays their escrow (R34).
+
+    Done twice it is done once: events before number `event_seq`, which says so, have happened.
+    """
+    world = world_at(state, 0)
+    if world["event_seq"] <= event_seq:
+        world["event_seq"] = event_seq + 1
+        cash_credit(state, wide(series_at(state, series)["merchant"]), -escrow)
+        mint(state, series, account, qty, fee, escrow, CHANNEL_IMPORT, 0, 0)
+
+
+@kernel
 def subscribe(state: int, row: int) -> int:
     """Sell units of the primary sale: g = fee + escrow + merchant's part, in one step (R5, R6)."""
     code = admit_subscribe(state, row)

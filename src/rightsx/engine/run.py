@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from rightsx._jit import exact, kernel, leaf, wide
-from rightsx.accounts import account_known, account_open
+from rightsx.accounts import account_known, account_open, funds_at
 from rightsx.book import id_find, ids_enter, order_at
 from rightsx.engine.auction import uncross_due, uncross_step
 from rightsx.engine.default import chargeback, chargeback_step, default, default_end_step, default_step, freeze, unfreeze
@@ -72,7 +72,7 @@ from rightsx.engine.orders import (
     place_plain,
     stops_step,
 )
-from rightsx.engine.primary import grant, mint, subscribe
+from rightsx.engine.primary import grant, import_units, subscribe
 from rightsx.engine.redemption import bill_step, redeem, redeem_bill, refund
 from rightsx.engine.references import answered_before, forget, remember
 from rightsx.engine.state import (
@@ -422,12 +422,16 @@ def run(state: int, count: int) -> int:
 
 # ── the entry ────────────────────────────────────────────────────────────────────────────────────
 
-OP_RUN, OP_ONE, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_ENTER, OP_MINT = range(7)
+OP_RUN, OP_ONE, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_ENTER, OP_IMPORT = range(7)
 
 
 @kernel
 def listed(state: int, series: int) -> None:
-    """Arm everything that will befall a series, created at its listing (R2)."""
+    """Count a series and arm everything that will befall it, created at its listing (R2); done twice it is done once."""
+    world = world_at(state, 0)
+    if world["series_count"] >= series:
+        return
+    world["series_count"] = series
     row = series_at(state, series)
     step_arm(state, series)
     if row["open_ns"] != 0:
@@ -470,18 +474,19 @@ def one(state: int, bits: int, series: int, account: int, order_id: int, price: 
 
 
 @kernel
-def cold_operation(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
-    """Do for Python what a cold command, or growing, needs of the tables."""
+def cold_operation(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int) -> int:
+    """Do for Python what a cold command, or growing, needs of the tables; done twice it is done once."""
     if what == OP_DUE:
         return wheel_due(state)
     if what == OP_OPEN_ACCOUNT:
-        return account_open(state)
-    if what == OP_LISTED:
+        if funds_at(state, 0)["account_count"] == a:
+            account_open(state)
+    elif what == OP_LISTED:
         listed(state, a)
     elif what == OP_ENTER:
         ids_enter(a, b, c, d)
     else:
-        mint(state, a, b, c, d, e, f, g, h)
+        import_units(state, a, b, c, d, e, f)
     return 0
 
 
@@ -490,7 +495,7 @@ def engine_call(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f
     """OP_RUN up to row a, and give how it ended; OP_ONE; else what a cold command needs."""
     if what == OP_ONE:
         return one(state, a, b, c, d, e, f, g, h)
-    return run(state, a) if what == OP_RUN else cold_operation(state, what, a, b, c, d, e, f, g, h)
+    return run(state, a) if what == OP_RUN else cold_operation(state, what, a, b, c, d, e, f)
 
 
 _call: Any = engine_call

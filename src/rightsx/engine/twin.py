@@ -9,9 +9,8 @@
 
 Between two calls of the kernel a run may be cut short from outside (a KeyboardInterrupt, no memory). Then
 the command that was begun is finished, those after it are not begun, and `take_unread` gives what
-happened; where finishing itself is cut short, the next call does it first (`settle`). So no hot command is
-ever half done, and no event is lost. A cold command cannot be finished from the middle of its writes:
-a market in which that happened refuses to go on.
+happened; where finishing itself is cut short, the next call does it first (`settle`). So no command is
+ever half done, and no event is lost. The writes of a cold command are begun again from their first.
 
 WORLD's `held` is raised before anything but row 0 and the own events is put under the kernel, and lowered when
 those are back; every step in between may be done twice.
@@ -61,6 +60,7 @@ BATCH: Final = 65_536  # commands a call of the kernel, which nothing can interr
 NO_EVENTS: Final = np.zeros(0, EVENT)
 _KINDS: Final = np.zeros(256, bool)
 _KINDS[[kind for kind in CommandKind if kind < FIRST_COLD_KIND]] = True
+_FORGED: Final = "commands changed while they ran: one became a listing, registration or import; this market cannot go on"
 
 
 @dataclass(slots=True)
@@ -72,6 +72,8 @@ class Begun:
     room: int  # events that the kernel may write before it asks
     cold: Command | None = None
     payload: dict[str, Any] | None = None
+    desk: Desk | None = None  # once it has performed the cold one
+    events: int = 0  # that there are with those of the desk
 
 
 class ShortWay(NamedTuple):
@@ -112,7 +114,7 @@ class CompiledExchange(Queries):
         self._spare = Spare(EVENT)
         self._begun: Begun | None = None
         self._unread = NO_EVENTS
-        self._torn = False
+        self._forged = False
         self._release()
 
     def _operate(
@@ -235,28 +237,27 @@ class CompiledExchange(Queries):
         self._hold(begun)
 
     def _perform(self, begun: Begun) -> None:
-        """Perform a cold command, which the kernel has led to its checks."""
+        """Perform a cold command, which the kernel has led to its checks: on a desk first, then in the tables."""
         if begun.cold is None or begun.payload is None:
-            self._torn = True
-            raise AuditError(
-                "commands changed while they ran: one became a listing, registration or import; this market cannot go on"
-            )
+            self._forged = True
+            raise AuditError(_FORGED)
         world = self._memory.world
-        self._memory.grow_short()
-        desk = Desk(self._memory, self._registry, self._venue, self._operate)
-        self._torn = True
-        accepted = desk.run(begun.cold, begun.payload)
-        before = int(world["event_count"])
-        begun.out = np.concatenate([begun.out[:before], event_records(desk.out), np.zeros(SCRATCH_EVENTS, EVENT)])
-        begun.room = len(begun.out)
+        if begun.desk is None:
+            self._memory.grow_short()
+            before = int(world["event_count"])
+            desk = Desk(self._memory, self._registry, self._venue, self._operate)
+            desk.run(begun.cold, begun.payload)
+            begun.out = np.concatenate([begun.out[:before], event_records(desk.out), np.zeros(SCRATCH_EVENTS, EVENT)])
+            begun.room = len(begun.out)
+            begun.events = before + len(desk.out)
+            begun.desk = desk
+        # From here all may be done twice.
         self._hold(begun)
-        world["event_count"] = before + len(desk.out)
-        if accepted:
-            world["phase"] = FINISH
-        else:
-            world["phase"] = IDLE
-            world["row"] += 1
-        self._torn = False
+        begun.desk.write()
+        world["event_count"] = begun.events
+        if not begun.desk.accepted:
+            world["memo"] = 0  # Nothing is to be remembered of a refusal.
+        world["phase"] = FINISH
 
     def _hold(self, begun: Begun) -> None:
         """Let the kernel read these commands and write these events."""
@@ -285,11 +286,10 @@ class CompiledExchange(Queries):
     def settle(self) -> None:
         """Finish the command that an exception cut short, if there is one. O(1) if not.
 
-        Raises `AuditError` if that was a cold command in the midst of its writes: they are not taken back,
-        and the market must not go on.
+        Raises `AuditError` where the caller changed a batch while it ran, so that it cannot be finished.
         """
-        if self._torn:
-            raise AuditError("a listing, registration or import was cut short, or forged, while it ran; this market cannot go on")
+        if self._forged:
+            raise AuditError(_FORGED)
         world = self._memory.world
         self._memory.settle()
         if self._begun is None:

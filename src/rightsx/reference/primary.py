@@ -17,8 +17,12 @@ from rightsx.reference.settle import ceil_bps
 from rightsx.reference.state import PLATFORM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rightsx.protocol import Command
     from rightsx.reference.state import Account, Market, Series
+
+    Write = Callable[[Any, Series, int, "Row"], None]
 
 
 class Split(NamedTuple):
@@ -154,8 +158,14 @@ class Row(NamedTuple):
     split: Split
 
 
-def import_members(market: Market, command: Command, payload: dict[str, Any]) -> None:
-    """Turn legacy balances into units, the whole batch or nothing; the merchant pays their escrow (R34)."""
+def import_units(market: Market, series: Series, account: int, row: Row) -> None:
+    """Bring an imported member's units into being; the merchant pays their escrow."""
+    market.accounts[series.merchant].cash_free -= row.split.escrow
+    mint(market, series, account, row.units, row.split, Channel.IMPORT, cost=0, primary=False)
+
+
+def import_members(market: Market, command: Command, payload: dict[str, Any], write: Write = import_units) -> None:
+    """Turn legacy balances into units, the whole batch or nothing; `write` is what each row does to the market (R34)."""
     series, rows = admit_import(market, command, payload)
     # From here the command must succeed.
     for row in rows:
@@ -165,8 +175,7 @@ def import_members(market: Market, command: Command, payload: dict[str, Any]) ->
             market.members[key] = account
             market.emit(EventKind.ACCOUNT_OPENED, account=account, order_id=row.member, flags=1)
         account = market.members[key]
-        market.accounts[series.merchant].cash_free -= row.split.escrow
-        mint(market, series, account, row.units, row.split, Channel.IMPORT, cost=0, primary=False)
+        write(market, series, account, row)
         market.emit(
             EventKind.IMPORTED,
             series=series.id,
