@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
+from rightsx._once import optimised_once
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -350,7 +352,7 @@ def wide_product(a: int, b: int) -> tuple[int, int]:
 # ── entries and their cache ──────────────────────────────────────────────────────────────────────
 
 _HERE: Final = Path(__file__).parent
-_SOURCES: Final = ("_jit.py", "protocol.py", "book.py", "expiry.py", "accounts.py", "engine/*.py")
+_SOURCES: Final = ("_jit.py", "_once.py", "protocol.py", "book.py", "expiry.py", "accounts.py", "engine/*.py")
 
 
 def cache_directory() -> Path:
@@ -432,7 +434,8 @@ def _made(function: Callable[..., Any], arguments: tuple[Any, ...], what: str) -
         started = time.perf_counter()
         if not known:
             print(f"rightsx: compiling {what}, once …", end="", file=sys.stderr, flush=True)
-        made.compile(types.int64(*arguments))
+        with optimised_once(function.__qualname__):
+            made.compile(types.int64(*arguments))
         if not known:
             kept = "" if private else f" (not kept: {directory} cannot be written)"
             print(f" {time.perf_counter() - started:.1f} s{kept}", file=sys.stderr, flush=True)
@@ -620,7 +623,8 @@ def callback(function: Callable[..., Any], arguments: int, what: str) -> int:
             if not known:
                 print(f"rightsx: compiling {what}, once …", end="", file=sys.stderr, flush=True)
             signature = types.int64(*(types.int64,) * arguments)
-            _CALLBACKS[name] = numba.cfunc(signature, cache=private, error_model="numpy")(function)
+            with optimised_once(function.__qualname__):
+                _CALLBACKS[name] = numba.cfunc(signature, cache=private, error_model="numpy")(function)
             if not known:
                 print(f" {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
     address: int = _CALLBACKS[name].address
