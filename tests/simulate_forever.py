@@ -1,8 +1,8 @@
 """Random markets and books on both engines, one seed after another, until stopped: `make sim`.
 
 A seed says everything: which shape of flow (they take turns), and every command in it. Each runs in a process
-of its own; every fifth is thorough (commands singly, and the rows that they name compared), the others go in
-batches; both compare whole states at intervals. The shape `audited` runs the reference alone, its books
+of its own: commands singly, with the rows that they name compared after each; every fifth in batches. Both compare
+whole states at intervals. The shape `audited` runs the reference alone, its books
 audited by a third party. The digest is that of all answers so far, so a long run can be recorded, and gone
 on with: `--seed` and `--digest` as the last line says. What differs is shrunk, written to tests/found and
 ends the run.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 AUDITED: Final = "audited"
-THOROUGH_EVERY: Final = 5
+BATCHED_EVERY: Final = 5
 
 
 def shape_of(seed: int, shapes: Sequence[str]) -> str:
@@ -37,8 +37,8 @@ def shape_of(seed: int, shapes: Sequence[str]) -> str:
 
 def case_of(seed: int, shapes: Sequence[str], length: int) -> Case:
     """Say what a seed stands for."""
-    # In turns of all shapes, so that none of them is always the thorough one.
-    thorough = (seed + seed // len(shapes)) % THOROUGH_EVERY == 0
+    # In turns of all shapes, so that each of them goes in batches, too.
+    thorough = (seed + seed // len(shapes)) % BATCHED_EVERY != 0
     return Case(shape_of(seed, shapes), seed, length, thorough=thorough)
 
 

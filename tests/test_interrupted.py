@@ -12,7 +12,7 @@ from market_flow import Flow
 from rightsx import _jit
 from rightsx._jit import COMPILED
 from rightsx.engine import memory
-from rightsx.engine.twin import CompiledExchange
+from rightsx.engine.twin import CompiledExchange, whole_entry
 from rightsx.errors import AuditError
 from rightsx.exchange import Exchange
 from rightsx.protocol import (
@@ -34,6 +34,12 @@ from rightsx.vocabulary import cold_command, command
 
 whole_kernels = pytest.mark.skipif(not COMPILED, reason="a kernel that is not compiled can be interrupted itself")
 VENUE = Venue(gift_fee=2, reference_days=3, limits=Limits(orders=60, accounts=40, holdings=200, series=1_000))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """Have the whole engine at hand: compiling it is not what is interrupted here."""
+    whole_entry()
 
 
 @pytest.fixture(scope="module")

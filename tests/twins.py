@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from rightsx._jit import COMPILED
+from rightsx.engine.twin import whole_entry
 from rightsx.errors import AuditError
 from rightsx.protocol import (
     EVENT,
@@ -541,6 +542,7 @@ def warm(twins: Twins) -> None:
     if twins.subject not in _WARM:
         _WARM.add(twins.subject)
         twins.subject(twins)  # type: ignore[arg-type]
+        whole_entry()
 
 
 # ── a run ────────────────────────────────────────────────────────────────────────────────────────

@@ -112,6 +112,7 @@ class Dispatcher:
                 raw: Raw = self._raw[SLICES[answer]]
             elif answer > 0:
                 raw = self._finish(answer & 3, (bits, series, account, order_id, price, qty, ref, at_ns))
+                self._take_short_way()  # which may lead to the whole engine now
             else:
                 return None
             # As `keep`, which would cost a tenth of the whole call.

@@ -1,6 +1,6 @@
 """Compiles every kernel ahead of time: for images of servers, for the first minute of a class, for a clean benchmark.
 
-    rightsx warmup      →  the order book, the engine, the timing wheel, the order book for C; where they are kept
+    rightsx warmup      →  the order book, the exchange, the timing wheel, the order book for C; where they are kept
 
 Compiled code of other versions of rightsx, numba or Python stays beside it until `prune` removes it.
 """
@@ -54,7 +54,7 @@ def warm_up() -> Warmth:
 
     >>> from rightsx.warmup import warm_up
     >>> [entry.what for entry in warm_up().entries]  # doctest: +SKIP
-    ['the order book', 'the engine', 'the timing wheel', 'the order book for C']
+    ['the order book', 'plain orders of the exchange', 'the whole exchange', 'the timing wheel', 'the order book for C']
     """
     entries = []
     for what, make in _makers():
@@ -68,13 +68,15 @@ def warm_up() -> Warmth:
 
 def _makers() -> list[tuple[str, Callable[[], object]]]:
     from rightsx.embed import addresses  # noqa: PLC0415 - importing is a part of the time
+    from rightsx.engine.twin import whole_entry  # noqa: PLC0415
     from rightsx.exchange import Exchange  # noqa: PLC0415
     from rightsx.expiry import TimingWheel  # noqa: PLC0415
     from rightsx.orderbook import OrderBook  # noqa: PLC0415
 
     makers: list[tuple[str, Callable[[], object]]] = [
         ("the order book", OrderBook),
-        ("the engine", Exchange),
+        ("plain orders of the exchange", Exchange),
+        ("the whole exchange", whole_entry),
         ("the timing wheel", TimingWheel),
     ]
     return [*makers, ("the order book for C", addresses)] if _jit.COMPILED else makers

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from rightsx.engine import memory as at
 from rightsx.engine.export import export_account, export_series
+from rightsx.engine.hot import OP_IMPORT, OP_LISTED, OP_OPEN_ACCOUNT
 from rightsx.engine.numbers import C_IMPORT_MEMBERS
-from rightsx.engine.run import OP_IMPORT, OP_LISTED, OP_OPEN_ACCOUNT
 from rightsx.protocol import Terms
 from rightsx.reference.primary import import_members
 from rightsx.reference.run import perform, refuse

@@ -6,23 +6,32 @@
 
 WORLD's `phase` says where a run is, its stack of tasks what is left to do there, so `run` can be left
 between any two steps, for a full buffer or a short table, and called again. A plain order takes a short
-way through the same phases: nothing due, nothing to ask, nobody under limits.
+way through the same phases (`hot`): nothing due, nothing to ask, nobody under limits.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from rightsx._jit import exact, kernel, leaf, wide
-from rightsx.accounts import account_known, account_open, funds_at
-from rightsx.book import id_find, ids_enter, order_at
+from rightsx._jit import exact, kernel, wide
 from rightsx.engine.auction import uncross_due, uncross_step
 from rightsx.engine.default import chargeback, chargeback_step, default, default_end_step, default_step, freeze, unfreeze
 from rightsx.engine.holders import open_account, set_account, set_tier
+from rightsx.engine.hot import (
+    FINISH,
+    IDLE,
+    OP_ONE,
+    OP_RUN,
+    PERFORM,
+    TIMERS,
+    cold_operation,
+    finish,
+    run_plain,
+    single,
+)
 from rightsx.engine.mass import account_silent, cancel_after, cancel_all, cancel_list_step, cancel_orders_step
 from rightsx.engine.numbers import (
     BAD_TIME,
-    BY_USER,
     C_ADVANCE,
     C_AMEND,
     C_CANCEL,
@@ -51,9 +60,6 @@ from rightsx.engine.numbers import (
     C_WITHDRAW,
     CLOCK_BACKWARDS,
     F_TIME_NS,
-    RANK_EXPIRY,
-    RANK_LAST_TRADE,
-    RANK_UNCROSS,
     T_ACCOUNT_SILENT,
     T_DECAY,
     T_EXPIRY,
@@ -66,13 +72,11 @@ from rightsx.engine.orders import (
     amend,
     cancel,
     match_step,
-    order_cancel,
     order_expire,
     place,
-    place_plain,
     stops_step,
 )
-from rightsx.engine.primary import grant, import_units, subscribe
+from rightsx.engine.primary import grant, subscribe
 from rightsx.engine.redemption import bill_step, redeem, redeem_bill, refund
 from rightsx.engine.references import answered_before, forget, remember
 from rightsx.engine.state import (
@@ -85,10 +89,7 @@ from rightsx.engine.state import (
     command_at,
     no,
     refuse,
-    room_for_plain,
     room_for_step,
-    series_at,
-    series_refresh,
     task_at,
     task_pop,
     world_at,
@@ -107,12 +108,10 @@ from rightsx.engine.tasks import (
     K_UNCROSS,
 )
 from rightsx.engine.transfer import deposit, transfer, withdraw
-from rightsx.engine.value import decay, expire, last_trade, pay_out_step, step_arm
+from rightsx.engine.value import decay, expire, last_trade, pay_out_step
 from rightsx.engine.vouchers import lapse_step, lock_voucher, upload_voucher, voucher_due
-from rightsx.expiry import timer_at, timer_free, wheel_arm, wheel_due, wheel_idle_until, wheel_pop
+from rightsx.expiry import timer_at, timer_free, wheel_idle_until, wheel_pop
 from rightsx.protocol import AT_ENGINE_CLOCK, FIRST_COLD_KIND, TIME_END
-
-IDLE, TIMERS, PERFORM, FINISH = 0, 1, 2, 3
 
 # ── tasks ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -279,48 +278,6 @@ def perform_rest(state: int, row: int, kind: int) -> int:
 # ── running ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@leaf
-def cancel_plain(state: int, row: int) -> bool:
-    """Cancel an order that is its owner's, where no `ref` is to be remembered; False has changed nothing."""
-    command = command_at(state, row)
-    account = wide(command["account"])
-    slot = id_find(state, command["order_id"])
-    if slot == NIL or wide(command["ref"]) != 0 or not account_known(state, account):
-        return False
-    if wide(order_at(state, slot)["account"]) != account:
-        return False
-    order_cancel(state, slot, BY_USER)
-    return True
-
-
-@leaf
-def run_plain(state: int, row: int) -> bool:
-    """Run a plain order or cancel if nothing is due by its time and nothing speaks against it; False has changed nothing."""
-    world = world_at(state, 0)
-    command = command_at(state, row)
-    kind = wide(command["kind"])
-    time_ns = command["time_ns"]
-    clock = world["clock_ns"]
-    if time_ns == AT_ENGINE_CLOCK:
-        time_ns = clock
-    if (
-        kind > C_CANCEL
-        or time_ns < clock
-        or time_ns >= TIME_END
-        or wheel_idle_until(state) <= time_ns
-        or not room_for_plain(state)
-    ):
-        return False
-    world["clock_ns"] = time_ns
-    world["command_seq"] = world["command_seq"] + 1
-    world["memo"] = 0
-    done = place_plain(state, row) if kind == C_PLACE else cancel_plain(state, row)
-    if not done:
-        world["clock_ns"] = clock
-        world["command_seq"] = world["command_seq"] - 1
-    return done
-
-
 @kernel
 def begin(state: int, row: int) -> int:
     """Count a command and move the clock to its time; what falls due by then comes first. Gives the refusal, or 0."""
@@ -363,14 +320,6 @@ def perform_phase(state: int, row: int) -> int:
     return DONE
 
 
-@leaf
-def finish(state: int) -> None:
-    """Go on to the next command."""
-    world = world_at(state, 0)
-    world["phase"] = IDLE
-    world["row"] = world["row"] + 1
-
-
 @kernel
 def run(state: int, count: int) -> int:
     """Apply commands up to row `count`: DONE; FULL or GROW to be called again; COLD for a command that Python performs."""
@@ -397,13 +346,14 @@ def run(state: int, count: int) -> int:
                 finish(state)
                 continue
         if world["phase"] == TIMERS:
-            ended = fire_due(state)
-            if ended != DONE:
-                return ended
+            if wheel_idle_until(state) <= world["until_ns"]:
+                ended = fire_due(state)
+                if ended != DONE:
+                    return ended
             world["clock_ns"] = world["until_ns"]
             world["phase"] = PERFORM
         if world["phase"] == PERFORM:
-            # There is room: the last look for a timer found it, and nothing was written since.
+            # There is room: the last look for a timer found it, or the look before `begin`, and nothing was written since.
             ended = perform_phase(state, row)
             if ended != DONE:
                 return ended
@@ -422,72 +372,14 @@ def run(state: int, count: int) -> int:
 
 # ── the entry ────────────────────────────────────────────────────────────────────────────────────
 
-OP_RUN, OP_ONE, OP_DUE, OP_OPEN_ACCOUNT, OP_LISTED, OP_ENTER, OP_IMPORT = range(7)
-
-
-@kernel
-def listed(state: int, series: int) -> None:
-    """Count a series and arm everything that will befall it, created at its listing (R2); done twice it is done once."""
-    world = world_at(state, 0)
-    if world["series_count"] >= series:
-        return
-    world["series_count"] = series
-    row = series_at(state, series)
-    step_arm(state, series)
-    if row["open_ns"] != 0:
-        row["uncross_timer"] = wheel_arm(state, row["open_ns"], RANK_UNCROSS, series, T_UNCROSS, series, 0)
-    row["last_trade_timer"] = wheel_arm(state, row["last_trade_ns"], RANK_LAST_TRADE, series, T_LAST_TRADE, series, 0)
-    row["expiry_timer"] = wheel_arm(state, row["expire_ns"], RANK_EXPIRY, series, T_EXPIRY, series, 0)
-    series_refresh(state, series)
-
 
 @kernel
 def one(state: int, bits: int, series: int, account: int, order_id: int, price: int, qty: int, ref: int, time_ns: int) -> int:
-    """Write a plain order, amend or cancel into row 0 and run it: events × 4 + how it ended.
-
-    `bits` are kind + side × 2^8 + time in force × 2^16 + flags × 2^24. BUSY has changed nothing: Python holds a run, or
-    the last single command is to be finished first.
-    """
-    world = world_at(state, 0)
-    if world["held"] != 0 or world["phase"] != IDLE:
+    """Run a plain order, amend or cancel as row 0: events × 4 + how it ended, BUSY if nothing may begin now."""
+    if not single(state, bits, series, account, order_id, price, qty, ref, time_ns):
         return BUSY
-    command = command_at(state, 0)
-    command["time_ns"] = time_ns
-    command["kind"] = bits & 255
-    command["side"] = (bits >> 8) & 255
-    command["time_in_force"] = (bits >> 16) & 255
-    command["flags"] = bits >> 24
-    command["series"] = series
-    command["account"] = account
-    command["other_account"] = 0
-    command["order_id"] = order_id
-    command["price"] = price
-    command["qty"] = qty
-    command["deadline_ns"] = 0
-    command["display"] = 0
-    command["stop_price"] = 0
-    command["ref"] = ref
-    world["row"] = 0
-    world["event_count"] = 0
     ended = run(state, 1)
-    return world["event_count"] * 4 + ended
-
-
-@kernel
-def cold_operation(state: int, what: int, a: int, b: int, c: int, d: int, e: int, f: int) -> int:
-    """Do for Python what a cold command, or growing, needs of the tables; done twice it is done once."""
-    if what == OP_DUE:
-        return wheel_due(state)
-    if what == OP_OPEN_ACCOUNT:
-        if funds_at(state, 0)["account_count"] == a:
-            account_open(state)
-    elif what == OP_LISTED:
-        listed(state, a)
-    elif what == OP_ENTER:
-        ids_enter(a, b, c, d)
-    else:
-        import_units(state, a, b, c, d, e, f)
-    return 0
+    return world_at(state, 0)["event_count"] * 4 + ended
 
 
 @kernel

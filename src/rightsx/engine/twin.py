@@ -5,7 +5,8 @@
     batch ─────────► OP_RUN ─► caller's ─┘    │       caller's array, or a new one ──► a slice of it
                                               ├─ FULL ──► a larger array, the run goes on
                                               ├─ GROW ──► tables double, the run goes on
-                                              └─ COLD ──► a Desk performs a command that brings a payload
+                                              ├─ COLD ──► a Desk performs a command that brings a payload
+                                              └─ RARE ──► the whole engine is loaded, the run goes on
 
 Between two calls of the kernel a run may be cut short from outside (a KeyboardInterrupt, no memory). Then
 the command that was begun is finished, those after it are not begun, and `take_unread` gives what
@@ -26,12 +27,13 @@ import numpy as np
 from rightsx._jit import aligned_zeros, exact_entry
 from rightsx.engine.desk import Desk
 from rightsx.engine.export import export_market
+from rightsx.engine.hot import FINISH, IDLE, OP_DUE, OP_ENTER, OP_ONE, OP_RUN, hot_entry
 from rightsx.engine.memory import MarketMemory
 from rightsx.engine.queries import Queries
 from rightsx.engine.registry import Registry
-from rightsx.engine.run import FINISH, IDLE, OP_DUE, OP_ENTER, OP_ONE, OP_RUN, engine_entry
+from rightsx.engine.run import engine_entry
 from rightsx.engine.spare import Spare
-from rightsx.engine.state import BUSY, COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW
+from rightsx.engine.state import BUSY, COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW, RARE
 from rightsx.errors import AuditError, MisuseError
 from rightsx.protocol import (
     COMMAND,
@@ -53,7 +55,8 @@ if TYPE_CHECKING:
 
     from rightsx.reference.state import Market
 
-WHAT: Final = "the engine"
+HOT: Final = "the engine for plain orders"
+WHOLE: Final = "the whole engine"
 FIRST_ROWS: Final = 1_024
 SCRATCH_EVENTS: Final = 64
 BATCH: Final = 65_536  # commands a call of the kernel, which nothing can interrupt
@@ -96,13 +99,13 @@ class CompiledExchange(Queries):
     """The whole market, compiled. Equal to `ReferenceExchange` in every event and in all of its state."""
 
     def __init__(self, venue: Venue, *, event_rows: int | None = None, first_rows: int = FIRST_ROWS) -> None:
-        """Begin empty, at time 0; compiles the kernels the first time ever.
+        """Begin empty, at time 0; compiles what plain orders need the first time ever, the rest at its first use.
 
         `event_rows`, from 8, makes room for so many events, and for so many more whenever they are full, instead of
         for all; `first_rows` is what every pool begins with, a power of two from 8. Neither changes what happens.
         """
         assert event_rows is None or event_rows >= EVENTS_PER_STEP, "a step needs room for its events"
-        self._call: Callable[..., int] = exact_entry(engine_entry, 10, WHAT)
+        self._call: Callable[..., int] = exact_entry(hot_entry, 10, HOT)
         self._venue = venue
         self._memory = MarketMemory(venue, first_rows, lambda *numbers: self._operate(OP_ENTER, *numbers))
         self._registry = Registry()
@@ -225,6 +228,8 @@ class CompiledExchange(Queries):
                 self._lengthen(begun)
             elif ended == COLD:
                 self._perform(begun)
+            elif ended == RARE:
+                self._call = whole_entry()
 
     def _lengthen(self, begun: Begun) -> None:
         """Make room for more events, in a longer array if it comes to that."""
@@ -332,6 +337,11 @@ class CompiledExchange(Queries):
         """When the next timer falls due, or None."""
         due_ns = self._operate(OP_DUE)
         return due_ns if due_ns >= 0 else None
+
+
+def whole_entry() -> Callable[..., int]:
+    """Compile the entry that runs every command, or load it."""
+    return exact_entry(engine_entry, 10, WHOLE)  # type: ignore[no-any-return]
 
 
 def check_batch(records: np.ndarray) -> None:
