@@ -78,6 +78,41 @@ WEIGHTS = {
 }
 
 
+def cold_commands() -> Iterator[tuple[Command, bytes]]:
+    """One of each kind, that grows tables, reorders a product, meets a timer that is due, repeats or is refused."""
+    month = 30 * DAY_NS
+    terms = {Term.PAR: 100, Term.ISSUE_PRICE: 80, Term.AUTHORISED: 5_000, Term.ESCROW_BPS: 4_000, Term.ISSUE_BPS: 150}
+
+    def listing(expire_ns: int, ref: int, **more: Any) -> tuple[Command, bytes]:
+        shape = {"steps": [], "stores": [], "channel_caps": {}} | more
+        given = {int(term): value for term, value in terms.items()} | {Term.EXPIRE_NS: expire_ns, Term.POLICY: Policy.FORFEIT}
+        return cold_command(K.LIST_SERIES, {"product": "tea", "terms": given, "ref": ref, **shape}, account=1)
+
+    def members(first: int, ref: int) -> tuple[Command, bytes]:
+        rows = [[number, 99 + 40 * (number - first)] for number in range(first, first + 11)]
+        return cold_command(K.IMPORT_MEMBERS, {"rows": rows, "ref": ref}, account=1, series=1)
+
+    yield cold_command(K.REGISTER_MERCHANT, {"name": "Nord", "ref": 1}, time_ns=T0_NS)
+    yield cold_command(K.REGISTER_STORE, {"name": "till", "settles_to": 0, "ref": 2}, account=1)
+    yield cold_command(K.REGISTER_TERMINAL, {"name": "reader", "ref": 3}, account=1)
+    yield cold_command(K.REGISTER_CHANNEL, {"name": "web", "ref": 4})
+    decay = {"steps": [[T0_NS + month, 90], [T0_NS + 2 * month, 50]]}
+    yield listing(T0_NS + 6 * month, 5, stores=[1], channel_caps={1: 900, 3: 40}, **decay)
+    yield listing(T0_NS + 5 * month, 0)
+    yield listing(T0_NS + 6 * month, 0)
+    yield listing(T0_NS - 1, 6)
+    yield command(K.DEPOSIT, account=1, amount=100_000), b""
+    yield members(7, 7)
+    record, payload = members(7, 7)
+    yield record, payload
+    yield members(7, 8)
+    record, payload = members(13, 9)
+    yield record._replace(time_ns=T0_NS + month), payload
+    yield cold_command(K.REGISTER_STORE, {"name": "till", "settles_to": 77, "ref": 10}, account=1)
+    yield command(K.REDEEM_BILL, account=3, product=1, amount=90, time_ns=T0_NS + 3 * month), b""
+    yield command(K.ADVANCE, time_ns=T0_NS + 9 * month), b""
+
+
 class Flow:
     """An endless stream of (command, payload), a function of the seed and of what the market answers."""
 

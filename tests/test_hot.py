@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from market_flow import Flow
+from market_flow import Flow, cold_commands
 from rightsx import Exchange
 from rightsx._jit import COMPILED, exact_entry
-from rightsx.engine.hot import hot_entry
+from rightsx.engine.desk import Desk
+from rightsx.engine.hot import OP_ONE, OP_RUN, hot_entry
+from rightsx.engine.state import BUSY
 from rightsx.engine.twin import HOT, CompiledExchange, whole_entry
 from rightsx.protocol import FIRST_COLD_KIND, Limits, Venue, command_records
 from rightsx.reference.twin import ReferenceExchange
@@ -118,3 +120,49 @@ def test_what_is_refused_or_meets_a_deadline_is_the_same_from_either_entry():
             told.append(call().events)
         told.append(market.state_hash())
     assert answers[small] == answers[whole_entry]
+
+
+# ── what Python asks of either ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("entry", [small, whole_entry])
+def test_what_a_cold_command_asks_of_the_kernel_twice_is_done_once(entry):
+    markets = [CompiledExchange(VENUE, first_rows=8) for _ in range(2)]
+    for market in markets:
+        market._call = entry()
+    once, twice = markets
+    operate = twice._operate
+    twice._operate = lambda what, *numbers: [operate(what, *numbers) for _ in range(1 if what == OP_RUN else 2)][-1]
+    for record, payload in cold_commands():
+        assert twice.apply_raw(record, payload) == once.apply_raw(record, payload)
+        assert twice.memory_hash() == once.memory_hash()
+
+
+def test_a_cold_command_that_was_cut_short_goes_on_in_the_whole_engine(monkeypatch):
+    market, whole = (CompiledExchange(VENUE, first_rows=8) for _ in range(2))
+    command = next(cold_commands())
+    run, failed = Desk.run, []
+
+    def cut_short(*arguments):
+        if not failed:
+            failed.append(1)
+            raise MemoryError
+        run(*arguments)
+
+    monkeypatch.setattr(Desk, "run", cut_short)
+    with pytest.raises(MemoryError):
+        market.apply_raw(*command)
+    assert market._call is whole_entry()
+    assert market.take_unread(0).tobytes() == whole.apply_raw(*command)
+    assert market.canonical() == whole.canonical()
+
+
+@pytest.mark.parametrize("entry", [small, whole_entry])
+def test_either_entry_is_busy_while_python_holds_a_run_and_takes_no_number_too_large(entry):
+    market = CompiledExchange(VENUE, first_rows=8)
+    market._call = entry()
+    before = market.memory_hash()
+    assert market._operate(OP_ONE, 1, 2**32, 1, 0, 5, 1, 0, 0) == -1
+    market._memory.world["held"] = 1
+    assert market._operate(OP_ONE, 1, 1, 1, 0, 5, 1, 0, 0) & 3 == BUSY
+    assert market.memory_hash() == before

@@ -31,6 +31,7 @@ CHOICE = {
     "test_orderbook.py": "record or other_makes",
     "test_embed.py": "",
     "test_short_way.py": "tells_what or numbers or held",
+    "test_hot.py": "twice or cut_short or busy",
     "test_bounds.py": "does_not_have",
 }
 

@@ -431,15 +431,25 @@ def _made(function: Callable[..., Any], arguments: tuple[Any, ...], what: str) -
     with _numba_cache(str(directory) if private else ""):
         made = numba.njit(cache=private, **_OPTIONS)(function)
         known = private and _is_cached(directory, function)
-        started = time.perf_counter()
-        if not known:
-            print(f"rightsx: compiling {what}, once …", end="", file=sys.stderr, flush=True)
-        with optimised_once(function.__qualname__):
+        with _told(what, directory, known=known, private=private), optimised_once(function.__qualname__):
             made.compile(types.int64(*arguments))
+    return made.overloads[arguments].entry_point
+
+
+@contextmanager
+def _told(what: str, directory: Path, *, known: bool, private: bool) -> Iterator[None]:
+    """Say on stderr that something is compiled, and how long that took or that it was cut short; nothing if it is known."""
+    started = time.perf_counter()
+    if not known:
+        print(f"rightsx: compiling {what}, once …", end="", file=sys.stderr, flush=True)
+    ended = "cut short after "
+    try:
+        yield
+        ended = ""
+    finally:
         if not known:
             kept = "" if private else f" (not kept: {directory} cannot be written)"
-            print(f" {time.perf_counter() - started:.1f} s{kept}", file=sys.stderr, flush=True)
-    return made.overloads[arguments].entry_point
+            print(f" {ended}{time.perf_counter() - started:.1f} s{kept}", file=sys.stderr, flush=True)
 
 
 def _is_cached(directory: Path, function: Callable[..., Any]) -> bool:
@@ -619,13 +629,8 @@ def callback(function: Callable[..., Any], arguments: int, what: str) -> int:
         private = _private(directory)
         with _numba_cache(str(directory) if private else ""):
             known = private and _is_cached(directory, function)
-            started = time.perf_counter()
-            if not known:
-                print(f"rightsx: compiling {what}, once …", end="", file=sys.stderr, flush=True)
             signature = types.int64(*(types.int64,) * arguments)
-            with optimised_once(function.__qualname__):
+            with _told(what, directory, known=known, private=private), optimised_once(function.__qualname__):
                 _CALLBACKS[name] = numba.cfunc(signature, cache=private, error_model="numpy")(function)
-            if not known:
-                print(f" {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
     address: int = _CALLBACKS[name].address
     return address

@@ -39,7 +39,6 @@ from rightsx.engine.state import (
     BUSY,
     COLD,
     DONE,
-    FULL,
     GROW,
     NIL,
     RARE,
@@ -170,10 +169,9 @@ def drain_matches(state: int) -> int:
         if task["kind"] != K_MATCH:
             return RARE
         ended = match_step(state, task["a"])
-        if ended == DONE:
-            task_pop(state)
-        elif ended == FULL or ended == GROW:
+        if ended != DONE:
             return ended
+        task_pop(state)
     return DONE
 
 
