@@ -140,7 +140,7 @@ def test_what_a_cold_command_asks_of_the_kernel_twice_is_done_once(entry):
 
 def test_a_cold_command_that_was_cut_short_goes_on_in_the_whole_engine(monkeypatch):
     market, whole = (CompiledExchange(VENUE, first_rows=8) for _ in range(2))
-    command = next(cold_commands())
+    command = next(Flow(1, ReferenceExchange(VENUE)._market).opening())  # without a `ref`
     run, failed = Desk.run, []
 
     def cut_short(*arguments):
