@@ -35,8 +35,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from rightsx._once import optimised_once
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -125,11 +123,20 @@ if not TYPE_CHECKING and COMPILED:
     from numba import types
     from numba.extending import intrinsic
 
+    from rightsx._compile import KernelCompiler, compile_in_order, optimised_once
+
     _OPTIONS: Final = {"nogil": True, "error_model": "numpy"}
     _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
-    # Only entries are called from Python or C: the rest needs no wrapper for either, which halves its cost.
-    _INNER: Final = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    # Only entries are called from Python or C: the rest needs no wrapper for either, which halves its cost. No kernel
+    # has objects whose references are to be counted (`_nrt`), and where none can be nobody looks for them.
+    _INNER: Final = {
+        **_OPTIONS,
+        "no_cpython_wrapper": True,
+        "no_cfunc_wrapper": True,
+        "pipeline_class": KernelCompiler,
+        "_nrt": False,
+    }
 
     def kernel(function: Callable[..., Any]) -> Any:
         """Compile a function that other kernels call."""
@@ -248,6 +255,8 @@ if not TYPE_CHECKING and COMPILED:
 else:  # what a type checker reads, too
     numba: Any = None
     types: Any = None
+    compile_in_order: Any = None
+    optimised_once: Any = None
     _OPTIONS: Final[dict[str, Any]] = {}
 
     def kernel(function: Function) -> Function:
@@ -352,7 +361,7 @@ def wide_product(a: int, b: int) -> tuple[int, int]:
 # ── entries and their cache ──────────────────────────────────────────────────────────────────────
 
 _HERE: Final = Path(__file__).parent
-_SOURCES: Final = ("_jit.py", "_once.py", "protocol.py", "book.py", "expiry.py", "accounts.py", "engine/*.py")
+_SOURCES: Final = ("_jit.py", "_compile.py", "protocol.py", "book.py", "expiry.py", "accounts.py", "engine/*.py")
 
 
 def cache_directory() -> Path:
@@ -431,25 +440,38 @@ def _made(function: Callable[..., Any], arguments: tuple[Any, ...], what: str) -
     with _numba_cache(str(directory) if private else ""):
         made = numba.njit(cache=private, **_OPTIONS)(function)
         known = private and _is_cached(directory, function)
-        with _told(what, directory, known=known, private=private), optimised_once(function.__qualname__):
+        with _told(what, directory, known=known, private=private) as told, optimised_once(function.__qualname__):
+            if not known:
+                compile_in_order(function, told)
             made.compile(types.int64(*arguments))
     return made.overloads[arguments].entry_point
 
 
 @contextmanager
-def _told(what: str, directory: Path, *, known: bool, private: bool) -> Iterator[None]:
-    """Say on stderr that something is compiled, and how long that took or that it was cut short; nothing if it is known."""
+def _told(what: str, directory: Path, *, known: bool, private: bool) -> Iterator[Callable[[float], None]]:
+    """Say on stderr that something is compiled, and how long that took or that it was cut short; nothing if it is known.
+
+    Gives what is to be called with the part that is done, 0 … 1; a terminal shows it.
+    """
     started = time.perf_counter()
+    line = f"rightsx: compiling {what}, once …"
+    shows = not known and sys.stderr.isatty()
+
+    def told(part: float) -> None:
+        if shows:
+            print(f"\r{line} {part:.0%}", end="", file=sys.stderr, flush=True)
+
     if not known:
-        print(f"rightsx: compiling {what}, once …", end="", file=sys.stderr, flush=True)
+        print(line, end="", file=sys.stderr, flush=True)
     ended = "cut short after "
     try:
-        yield
+        yield told
         ended = ""
     finally:
         if not known:
             kept = "" if private else f" (not kept: {directory} cannot be written)"
-            print(f" {ended}{time.perf_counter() - started:.1f} s{kept}", file=sys.stderr, flush=True)
+            again = f"\r{line}" if shows else ""
+            print(f"{again} {ended}{time.perf_counter() - started:.1f} s{kept}", file=sys.stderr, flush=True)
 
 
 def _is_cached(directory: Path, function: Callable[..., Any]) -> bool:
@@ -630,7 +652,9 @@ def callback(function: Callable[..., Any], arguments: int, what: str) -> int:
         with _numba_cache(str(directory) if private else ""):
             known = private and _is_cached(directory, function)
             signature = types.int64(*(types.int64,) * arguments)
-            with _told(what, directory, known=known, private=private), optimised_once(function.__qualname__):
+            with _told(what, directory, known=known, private=private) as told, optimised_once(function.__qualname__):
+                if not known:
+                    compile_in_order(function, told)
                 _CALLBACKS[name] = numba.cfunc(signature, cache=private, error_model="numpy")(function)
     address: int = _CALLBACKS[name].address
     return address

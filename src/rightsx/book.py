@@ -441,7 +441,7 @@ def iceberg_shows(state: int, slot: int) -> bool:
     shows = min(part["display"], hidden)
     part["hidden"] = hidden - shows
     order = order_at(state, slot)
-    order["word"] = (order["word"] & (2**FLAG_BITS - 1)) | (shows << FLAG_BITS)
+    order["word"] = (order["word"] & FLAG_MASK) | (shows << FLAG_BITS)
     return True
 
 
@@ -449,7 +449,7 @@ def iceberg_shows(state: int, slot: int) -> bool:
 def order_show(state: int, slot: int, rest: int) -> None:
     """Split what is open of an order into what it shows and what it hides (R40)."""
     order = order_at(state, slot)
-    flags = order["word"] & (2**FLAG_BITS - 1)
+    flags = order["word"] & FLAG_MASK
     shown = rest
     if flags & ICEBERG != 0:
         part = part_at(state, slot)
@@ -466,7 +466,7 @@ def order_shrink(state: int, slot: int, qty: int) -> None:
     shown = min(word >> FLAG_BITS, qty)
     if word & ICEBERG != 0:
         part_at(state, slot)["hidden"] = qty - shown
-    order["word"] = (shown << FLAG_BITS) | (word & (2**FLAG_BITS - 1))
+    order["word"] = (shown << FLAG_BITS) | (word & FLAG_MASK)
 
 
 @kernel

@@ -313,7 +313,7 @@ def timer_unlink(state: int, slot: int) -> None:
         after = row["next"]
         timer_at(state, before)["next"] = after  # of slot 0 nobody reads what is written
         timer_at(state, after)["prev"] = before
-        if NIL in (before, after):
+        if before == NIL or after == NIL:
             list_row = bucket_at(state, bucket)
             if before == NIL:
                 list_row["head"] = after

@@ -18,6 +18,7 @@ from rightsx._jit import INT64_SIGN, kernel, leaf, narrow, prefetch, table, wide
 from rightsx.book import (
     BOOK_TABLES,
     FLAG_BITS,
+    FLAG_MASK,
     HALF,
     ICEBERG,
     NIL,
@@ -260,7 +261,7 @@ def taker_enter(state: int, index: int, slot: int, side: int, price: int, wanted
     """
     head = head_at(state, 0)
     order = order_at(state, slot)
-    flags = order["word"] & (2**FLAG_BITS - 1)
+    flags = order["word"] & FLAG_MASK
     rest = wanted
     ended = 0
     if crosses(state, side ^ 1, price, -1 - ((side & 1) - 1)):

@@ -1,0 +1,63 @@
+"""Compiling goes from the last kernel to the entry, tells how far it is, and begins anew after Ctrl-C."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rightsx import _jit
+from rightsx.engine import barebook, hot, run
+
+pytestmark = pytest.mark.skipif(not _jit.COMPILED, reason="nothing is compiled in this run")
+
+INTERRUPTED = """
+import signal
+import sys
+
+from rightsx import TimingWheel, _compile
+
+sys.stderr.isatty = lambda: True
+usual = _compile.Dispatcher.compile
+begun = []
+
+def compile(self, signature):
+    begun.append(self)
+    if len(begun) == 5:
+        signal.raise_signal(signal.SIGINT)
+    return usual(self, signature)
+
+_compile.Dispatcher.compile = compile
+try:
+    TimingWheel()
+except KeyboardInterrupt:
+    wheel = TimingWheel()
+    wheel.arm(due_ns=7)
+    print(len(begun), len(wheel))
+"""
+
+
+@pytest.mark.parametrize("function", [barebook.bare_entry, hot.hot_entry, run.engine_entry])
+def test_a_kernel_comes_after_all_that_it_calls(function):
+    from rightsx._compile import Dispatcher, callees  # noqa: PLC0415 - an uncompiled run has no numba
+
+    kernels = callees(function)
+    place = {kernel: at for at, kernel in enumerate(kernels)}
+    assert len(place) == len(kernels) > 50
+    for at, caller in enumerate(kernels):
+        found = [caller.py_func.__globals__.get(name) for name in caller.py_func.__code__.co_names]
+        assert all(place[called] <= at for called in found if isinstance(called, Dispatcher)), caller
+
+
+def test_compiling_shows_how_far_it_is_and_begins_anew_after_an_interrupt(tmp_path):
+    environment = {**os.environ, "RIGHTSX_CACHE_DIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True, check=True)
+    begun, armed = map(int, ended.stdout.split())
+    assert (begun > 10, armed) == (True, 1)
+    told = ended.stderr.replace("\n", "\r").split("\r")
+    parts = [int(line.rsplit("… ", 1)[1][:-1]) for line in told if line.endswith("%")]
+    assert parts[0] == 0
+    assert max(parts) > 90
+    assert any("cut short after " in line for line in told)
+    assert told[-2].endswith(" s")
+    assert "cut short" not in told[-2]
