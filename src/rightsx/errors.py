@@ -5,6 +5,7 @@
     ├── RefusedError       the market said no, and the caller asked for exceptions
     ├── InputFileError     a file that people write is wrong: which file, which line, what was expected
     ├── CorruptionError    bytes that a machine wrote are not what was written
+    ├── ProofError         a proof, signature or checkpoint does not show what it claims
     └── AuditError         the books do not add up: a defect of this library, never of the caller
 
 A *refusal* is not in this tree: it is an event with a code (R35), and only becomes an exception when
@@ -68,6 +69,10 @@ class InputFileError(RightsxError):
 
 class CorruptionError(RightsxError):
     """Bytes that a machine wrote do not match what they claim to be; nothing was applied."""
+
+
+class ProofError(RightsxError):
+    """A proof, a signature or a checkpoint does not show what it claims; the message says where it fails."""
 
 
 class AuditError(RightsxError):
