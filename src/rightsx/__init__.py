@@ -4,6 +4,7 @@
 
     market = rx.Exchange()          a whole market: accounts, series, books, escrow, deadlines
     book = rx.OrderBook()           matching alone, without accounts and money
+    journal = rx.Journal(...)       what was settled, provable to anybody
     rx.schedule.linear(...)         how a right's value falls as its deadline nears
 
 Names are loaded when they are first used, so that importing the package costs almost nothing.
@@ -16,9 +17,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rightsx import schedule
-    from rightsx.errors import AuditError, CorruptionError, InputFileError, MisuseError, RefusedError, RightsxError
+    from rightsx.errors import (
+        AuditError,
+        CorruptionError,
+        DivergenceError,
+        InputFileError,
+        MisuseError,
+        ProofError,
+        RefusedError,
+        RightsxError,
+        StoreFailedError,
+        StoreLockedError,
+    )
     from rightsx.exchange import Exchange
     from rightsx.expiry import TimingWheel
+    from rightsx.ledger import Journal
     from rightsx.orderbook import OrderBook
     from rightsx.protocol import COMMAND, EVENT, REPORT, CommandKind, EventKind, Limits, Refusal
     from rightsx.vocabulary import command, describe
@@ -29,6 +42,7 @@ _HOME: Final = {
     "Exchange": "exchange",
     "OrderBook": "orderbook",
     "TimingWheel": "expiry",
+    "Journal": "ledger",
     "schedule": "",
     "Limits": "protocol",
     "COMMAND": "protocol",
@@ -45,6 +59,10 @@ _HOME: Final = {
     "InputFileError": "errors",
     "CorruptionError": "errors",
     "AuditError": "errors",
+    "StoreLockedError": "errors",
+    "StoreFailedError": "errors",
+    "ProofError": "errors",
+    "DivergenceError": "errors",
 }
 
 __all__ = [
@@ -54,15 +72,20 @@ __all__ = [
     "AuditError",
     "CommandKind",
     "CorruptionError",
+    "DivergenceError",
     "EventKind",
     "Exchange",
     "InputFileError",
+    "Journal",
     "Limits",
     "MisuseError",
     "OrderBook",
+    "ProofError",
     "Refusal",
     "RefusedError",
     "RightsxError",
+    "StoreFailedError",
+    "StoreLockedError",
     "TimingWheel",
     "command",
     "describe",

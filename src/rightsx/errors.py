@@ -4,7 +4,10 @@
     ├── MisuseError        the call itself is wrong: a float where an integer is due, an unknown word
     ├── RefusedError       the market said no, and the caller asked for exceptions
     ├── InputFileError     a file that people write is wrong: which file, which line, what was expected
-    ├── CorruptionError    bytes that a machine wrote are not what was written
+    ├── CorruptionError    bytes that a machine wrote are not what was written: which file, which offset
+    ├── DivergenceError    the same commands gave other events: nothing goes on from there
+    ├── StoreLockedError   somebody else writes to this store
+    ├── StoreFailedError   the disk failed this writer: nothing more is acknowledged, open it anew
     ├── ProofError         a proof, signature or checkpoint does not show what it claims
     └── AuditError         the books do not add up: a defect of this library, never of the caller
 
@@ -68,7 +71,29 @@ class InputFileError(RightsxError):
 
 
 class CorruptionError(RightsxError):
-    """Bytes that a machine wrote do not match what they claim to be; nothing was applied."""
+    """Bytes that a machine wrote do not match what they claim to be; nothing was applied.
+
+    `path` and `offset` (bytes) say where, if they stand in a file.
+    """
+
+    def __init__(self, message: str, path: Path | None = None, offset: int | None = None) -> None:
+        """Name the place before the clause."""
+        where = "" if path is None else f"{path}: " if offset is None else f"{path}, byte {offset}: "
+        super().__init__(where + message)
+        self.path = path
+        self.offset = offset
+
+
+class DivergenceError(RightsxError):
+    """A replay of the log does not give what was recorded; the message names the first difference."""
+
+
+class StoreLockedError(RightsxError):
+    """A store is open for writing elsewhere."""
+
+
+class StoreFailedError(RightsxError):
+    """A write or a sync of this store failed before, or it is closed or forked: it acknowledges nothing more."""
 
 
 class ProofError(RightsxError):

@@ -1,0 +1,396 @@
+"""The Merkle-chained settlement journal: every event is a leaf of one log, and anybody can check what is said of it.
+
+    EVENT[n] ─► salts ─► leaf hashes ─► nodes ─► frontier ─► root          on the commit path
+       │                    │
+       │                    └── publish ──► tile/…, checkpoint             public: proves, and shows no record
+       └─────────────────────── publish ──► entries/…                      private: a receipt opens one of them
+
+A record is 120 bytes whose first two are C2SP's length of the 118 that follow; those are the leaf. 65,536 records are a
+file of `entries/`, and any 256 of them on a border of 256 are an entry bundle as they stand. `publish` writes what is new
+in tiles and records, and then a checkpoint, safe before it is handed out. All files but the checkpoint are functions of the
+commands and the secret: what a crash takes of them is made again, and must come out the same.
+
+The secret hides what is beside a proof: `salt = SHA-256(secret ‖ event_seq)[:16]` stands in each record, so that nobody can
+guess a record whose hash he sees. Without a secret salts are zero.
+
+A journal is usable alone: `append` takes the events of any exchange. Costs: two hashes an event and O(log n) a batch; 32 bytes
+an event of memory until it is published (without a folder for good), 120 + 32.13 bytes of files.
+Sources: RFC 6962; C2SP tlog-tiles, tlog-checkpoint, tlog-proof.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from rightsx.disk import RealDisk, read_whole, write_aside
+from rightsx.errors import CorruptionError, DivergenceError, MisuseError
+from rightsx.hashing import leaf_hashes, node_hashes
+from rightsx.merkle import (
+    HASH_BYTES,
+    Frontier,
+    prove_batch,
+    prove_consistency,
+    prove_inclusion,
+)
+from rightsx.note import Checkpoint, check_checkpoint, format_note, parse_checkpoint, parse_note
+from rightsx.protocol import EVENT, NOT_A_LEAF
+from rightsx.receipt import Receipt
+from rightsx.tiles import TILE_LEVELS, TILE_WIDTH, TileReader, bundle_path, fold, tile_path, tile_widths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rightsx.disk import Disk, File
+    from rightsx.note import SigningKey
+
+SEGMENT_ENTRIES: Final = 65_536
+SECRET_BYTES: Final = 32
+SALT_BYTES: Final = 16
+RECORD_BYTES: Final = EVENT.itemsize
+CHECKPOINT: Final = "checkpoint"
+ENTRIES: Final = "entries"
+PUBLIC: Final = "public"
+
+assert SEGMENT_ENTRIES % TILE_WIDTH == 0, "a bundle stands in one segment"
+
+
+# ── the tree ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Tree:
+    """All of a tree that is not in files yet: the frontier, and hashes of the levels that tiles hold."""
+
+    def __init__(self) -> None:
+        """Begin with no leaves."""
+        self.size = 0
+        self._pending: list[bytes] = []  # by level: the node that waits for its sibling, if that bit of `size` is set
+        self.held: list[bytearray] = []  # by level of tiles: hashes from number `first` on
+        self.first: list[int] = []
+
+    def append(self, leaves: np.ndarray) -> None:
+        """Add leaf hashes, uint8[n, 32]. O(n + log size) hashes."""
+        index, level, nodes = self.size, 0, leaves
+        self.size += len(leaves)
+        while len(nodes):
+            if level % TILE_LEVELS == 0:
+                if level // TILE_LEVELS == len(self.held):
+                    self.held.append(bytearray())
+                    self.first.append(0)
+                self.held[level // TILE_LEVELS] += nodes.tobytes()
+            if level == len(self._pending):
+                self._pending.append(b"")
+            if index & 1:
+                waiting = np.frombuffer(self._pending[level], np.uint8).reshape(1, HASH_BYTES)
+                nodes = np.concatenate([waiting, nodes])
+            if len(nodes) & 1:
+                self._pending[level] = nodes[-1].tobytes()
+            nodes = node_hashes(nodes[: len(nodes) // 2 * 2])
+            index >>= 1
+            level += 1
+
+    def frontier(self) -> Frontier:
+        """Give what the tree must remember to go on."""
+        levels = [level for level in range(self.size.bit_length()) if self.size >> level & 1]
+        return Frontier(self.size, [self._pending[level] for level in reversed(levels)])
+
+    def node(self, level: int, number: int) -> bytes | None:
+        """Give a complete node, or None if its tile is not held any more."""
+        tile_level, inside = divmod(level, TILE_LEVELS)
+        start = ((number << inside) - self.first[tile_level]) * HASH_BYTES
+        return fold(bytes(self.held[tile_level][start : start + (HASH_BYTES << inside)])) if start >= 0 else None
+
+    def let_go(self) -> None:
+        """Hold no tile any more that is full."""
+        for level, count in enumerate(tile_widths(self.size)):
+            keep = count // TILE_WIDTH * TILE_WIDTH
+            del self.held[level][: (keep - self.first[level]) * HASH_BYTES]
+            self.first[level] = keep
+
+
+# ── the journal ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Published(NamedTuple):
+    """What `publish` made public: the checkpoint, and the signed note (empty without a signer)."""
+
+    checkpoint: Checkpoint
+    note: bytes
+
+
+class Journal:
+    """The log of everything that was settled.
+
+    `folder` is where `public/` and `entries/` are written, and what is there already is compared, not overwritten; without
+    it all stays in memory. `origin` names the log and must be the signer's name. `secret` is 32 bytes that hide records
+    from those who hold a neighbour's proof. `open_records` makes all records public, as entry bundles.
+
+    In a folder that has a checkpoint the events are appended again from the first on: `DivergenceError` where they give
+    another root than it states, and nothing is published before they have reached it.
+
+    >>> from rightsx import Exchange
+    >>> market = Exchange(engine="reference")
+    >>> ann = market.open_account()
+    >>> journal = Journal(origin="market.example/rightsx")
+    >>> journal.append(market.event_records)
+    >>> journal.size, len(journal.prove_inclusion(0))
+    (1, 0)
+    """
+
+    def __init__(
+        self,
+        folder: Path | str | None = None,
+        *,
+        origin: str,
+        signer: SigningKey | None = None,
+        secret: bytes | None = None,
+        open_records: bool = False,
+        disk: Disk | None = None,
+    ) -> None:
+        """Begin with no leaves.
+
+        `MisuseError` for a signer of another name or a secret of another length; `ProofError` if the checkpoint in the folder
+        is none, or none that the signer signed.
+        """
+        if signer is not None and signer.name != origin:
+            raise MisuseError(f"the signer is {signer.name!r} and the origin {origin!r}; one name is due")
+        if secret is not None and (not isinstance(secret, bytes) or len(secret) != SECRET_BYTES):
+            raise MisuseError(f"secret was {type(secret).__name__}; {SECRET_BYTES} bytes are due")
+        self.origin = origin
+        self.published: Published | None = None
+        self._folder = None if folder is None else Path(folder)
+        self._signer = signer
+        self._secret = secret
+        self._disk: Disk = disk or RealDisk()
+        self._tree = Tree()
+        self._records = bytearray()  # that are not in files yet, from number `_written` on
+        self._written = 0
+        self._tiled = 0  # the size up to which tiles are in files
+        self._open_records = open_records
+        self._files: dict[int, File] = {}
+        self.promised = self._read_promised()
+
+    def _read_promised(self) -> Checkpoint | None:
+        """Read the checkpoint that was handed out last."""
+        path = None if self._folder is None else self._folder / PUBLIC / CHECKPOINT
+        if path is None or not self._disk.exists(path):
+            return None
+        data = read_whole(self._disk, path)
+        if self._signer is not None:
+            return check_checkpoint(data, self._signer.verifier)
+        return parse_checkpoint(parse_note(data).text)
+
+    # ── appending ────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def size(self) -> int:
+        """How many events there are."""
+        return self._tree.size
+
+    def root(self) -> bytes:
+        """Give the root of all events so far. O(log size)."""
+        return self._tree.frontier().root()
+
+    def append(self, events: np.ndarray) -> None:
+        """Add EVENT[n], in order; those that are no leaves (refusals, repeats) are passed over. O(n).
+
+        Raises `MisuseError` for another dtype, and `DivergenceError` if `event_seq` does not go on where the journal ends,
+        or if the events do not give the root that was promised.
+        """
+        if not isinstance(events, np.ndarray) or events.dtype != EVENT or events.ndim != 1:
+            raise MisuseError(f"events were {getattr(events, 'dtype', type(events).__name__)}; a NumPy array EVENT[n] is due")
+        leaves = events[events["event_seq"] != NOT_A_LEAF]
+        due = np.arange(self.size, self.size + len(leaves))
+        strange = np.flatnonzero(leaves["event_seq"] != due)
+        if len(strange):
+            at = int(strange[0])
+            raise DivergenceError(f"event {int(leaves['event_seq'][at])} came where {int(due[at])} was due")
+        if self._secret is not None:
+            leaves["salt"] = salts(self._secret, self.size, len(leaves))
+        hashes = leaf_hashes(leaves)
+        promised = self.promised
+        if promised is not None and self.size < promised.size <= self.size + len(hashes):
+            until = promised.size - self.size
+            self._take(leaves[:until], hashes[:until])
+            if self.root() != promised.root:
+                raise DivergenceError(f"the first {promised.size} events give another root than the checkpoint states")
+            leaves, hashes = leaves[until:], hashes[until:]
+        self._take(leaves, hashes)
+
+    def _take(self, leaves: np.ndarray, hashes: np.ndarray) -> None:
+        self._records += leaves.tobytes()
+        self._tree.append(hashes)
+
+    # ── publishing ───────────────────────────────────────────────────────────────────────────────
+
+    def publish(self) -> Published:
+        """Write what is new of tiles and records, then a checkpoint of all events so far, which is safe when this returns.
+
+        Where files exist already they are compared: `DivergenceError` if one is not what follows from the events, and
+        before the events have reached the last checkpoint again. O(events since the last time).
+        """
+        if self.promised is not None and self.size < self.promised.size:
+            raise DivergenceError(f"a checkpoint of {self.promised.size} events was handed out; there are {self.size} now")
+        checkpoint = Checkpoint(self.origin, self.size, self.root())
+        note = format_note(str(checkpoint), [self._signer]) if self._signer is not None else b""
+        if self._folder is not None:
+            public = self._folder / PUBLIC
+            self._write_entries()
+            outgrown = self._write_tiles(public)
+            if note:
+                write_aside(self._disk, public / CHECKPOINT, note)
+                self._disk.sync_directory(public)
+            for path in outgrown:
+                for name in self._disk.names(path):
+                    self._disk.remove(path / name)
+        self.promised = checkpoint
+        self.published = Published(checkpoint, note)
+        return self.published
+
+    def _write_entries(self) -> None:
+        assert self._folder is not None
+        while self._records:
+            number, inside = divmod(self._written, SEGMENT_ENTRIES)
+            data = bytes(self._records[: (SEGMENT_ENTRIES - inside) * RECORD_BYTES])
+            self._put(self._entries(number), inside * RECORD_BYTES, data)
+            self._written += len(data) // RECORD_BYTES
+            del self._records[: len(data)]
+
+    def _put(self, file: File, offset: int, data: bytes) -> None:
+        """Write bytes, and compare those that are there."""
+        there = file.read(offset, len(data))
+        if not data.startswith(there):
+            at = next(index for index, (old, new) in enumerate(zip(there, data, strict=False)) if old != new)
+            record, byte = divmod(offset + at, RECORD_BYTES)
+            raise DivergenceError(f"{file.path}: record {record} differs at its byte {byte} from what the events give")
+        if len(there) < len(data):
+            file.write(offset + len(there), data[len(there) :])
+
+    def _entries(self, number: int) -> File:
+        """Open a file of records, making it if need be."""
+        assert self._folder is not None
+        if number not in self._files:
+            path = entries_file(self._folder, number)
+            self._disk.make_directory(path.parent)
+            for file in self._files.values():
+                file.close()
+            self._files = {number: self._disk.open(path, create=not self._disk.exists(path))}
+        return self._files[number]
+
+    def _write_tiles(self, public: Path) -> list[Path]:
+        """Write what is new of tiles; gives the directories of partial ones that are full now."""
+        self._disk.make_directory(public)
+        outgrown = []
+        for level, count in enumerate(tile_widths(self.size)):
+            for number in range((self._tiled >> TILE_LEVELS * level) // TILE_WIDTH, -(-count // TILE_WIDTH)):
+                width = min(TILE_WIDTH, count - number * TILE_WIDTH)
+                start = (number * TILE_WIDTH - self._tree.first[level]) * HASH_BYTES
+                paths = [public / tile_path(level, number, width)]
+                self._write_public(paths[0], bytes(self._tree.held[level][start : start + width * HASH_BYTES]))
+                if self._open_records and level == 0:
+                    paths.append(public / bundle_path(number, width))
+                    self._write_public(paths[1], self._read_records(number * TILE_WIDTH, width))
+                if width == TILE_WIDTH:
+                    outgrown += [path.with_name(path.name + ".p") for path in paths]
+        self._tree.let_go()
+        self._tiled = self.size
+        return outgrown
+
+    def _write_public(self, path: Path, data: bytes) -> None:
+        """Write a file that never changes, or compare it."""
+        if self._disk.exists(path):
+            if read_whole(self._disk, path) != data:
+                raise DivergenceError(f"{path} is not what the events give")
+            return
+        self._disk.make_directory(path.parent)
+        write_aside(self._disk, path, data, sync=False)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def record(self, event_seq: int) -> bytes:
+        """Give the 120 bytes of an event; `MisuseError` if there is none. O(1)."""
+        if not isinstance(event_seq, int) or isinstance(event_seq, bool) or not 0 <= event_seq < self.size:
+            raise MisuseError(f"event_seq was {event_seq!r}; the journal has {self.size} events, from 0")
+        return self._read_records(event_seq, 1)
+
+    def _read_records(self, first: int, count: int) -> bytes:
+        """Read records, all of them in files or none, and in one segment."""
+        if first >= self._written:
+            start = (first - self._written) * RECORD_BYTES
+            return bytes(self._records[start : start + count * RECORD_BYTES])
+        assert self._folder is not None
+        number, inside = divmod(first, SEGMENT_ENTRIES)
+        path = entries_file(self._folder, number)
+        file = self._disk.open(path, write=False)
+        try:
+            data = file.read(inside * RECORD_BYTES, count * RECORD_BYTES)
+        finally:
+            file.close()
+        if len(data) < count * RECORD_BYTES:
+            raise CorruptionError("the file ends before the record", path, inside * RECORD_BYTES)
+        return data
+
+    def node(self, level: int, number: int) -> bytes:
+        """Give a complete node of the tree."""
+        found = self._tree.node(level, number)
+        return found if found is not None else self._reader().node(level, number)
+
+    def _reader(self) -> TileReader:
+        assert self._folder is not None
+        public = self._folder / PUBLIC
+        return TileReader(self._tiled, lambda path: read_whole(self._disk, public / path))
+
+    def prove_inclusion(self, event_seq: int, *, size: int | None = None) -> list[bytes]:
+        """Prove that an event is in the journal as it is, or as it was at `size`. `MisuseError` if it is not."""
+        return prove_inclusion(event_seq, self._size(size), self.node)
+
+    def prove_consistency(self, old: int, new: int | None = None) -> list[bytes]:
+        """Prove that the journal of `new` events (all of them) begins with the one of `old`. `MisuseError` if there is none."""
+        return prove_consistency(old, self._size(new), self.node)
+
+    def prove_batch(self, event_seqs: Iterable[int], *, size: int | None = None) -> list[bytes]:
+        """Prove several events together; hashes that their proofs share are in it once."""
+        return prove_batch(event_seqs, self._size(size), self.node)
+
+    def receipt(self, event_seq: int) -> Receipt:
+        """Draw up what a customer keeps of an event: the record, its proof, the signed checkpoint it is proved against.
+
+        `MisuseError` if no signed checkpoint covers it yet (`publish`).
+        """
+        if self.published is None or not self.published.note:
+            raise MisuseError("a receipt needs a signed checkpoint; make the journal with a signer and call publish()")
+        size = self.published.checkpoint.size
+        if event_seq >= size:
+            raise MisuseError(f"event {event_seq} is not covered by the last checkpoint, which has {size}; call publish()")
+        record = self.record(event_seq)
+        return Receipt(event_seq, record[2:], tuple(self.prove_inclusion(event_seq, size=size)), self.published.note)
+
+    def _size(self, size: int | None) -> int:
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= self.size):
+            raise MisuseError(f"size was {size!r}; the journal has {self.size} events")
+        return self.size if size is None else size
+
+    def close(self) -> None:
+        """Close the files. What was not published is made again from the commands."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+
+def entries_file(folder: Path, number: int) -> Path:
+    """Name the file of records 65,536 × number and on."""
+    return folder / ENTRIES / f"{number:08d}"
+
+
+def salts(secret: bytes, first: int, count: int) -> np.ndarray:
+    """Make the salts of events `first` and on, uint64[count, 2]: SHA-256(secret ‖ event_seq, 8 bytes little-endian)[:16]."""
+    begun = hashlib.sha256(secret)
+    found = bytearray()
+    for number in range(first, first + count):
+        one = begun.copy()
+        one.update(number.to_bytes(8, "little"))
+        found += one.digest()[:SALT_BYTES]
+    return np.frombuffer(bytes(found), "<u8").reshape(count, 2)
