@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Final, TypeVar
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from rightsx.errors import MisuseError
-from rightsx.protocol import DAY_NS, Refusal, Side, TimeInForce
+from rightsx.protocol import DAY_NS, MAX_REFERENCE_DAYS, Limits, Refusal, Side, TimeInForce, Venue
 from rightsx.vocabulary import integer
 
 Time = int | str | dt.datetime | dt.date
@@ -118,6 +120,55 @@ def text(name: str, value: object, most_bytes: int) -> str:
     if not isinstance(value, str) or not fits or re.search("[\ud800-\udfff]", value):
         raise MisuseError(f"{name} was {value!r}; a text of 1 to {most_bytes} bytes is due", Refusal.BadTerms)
     return value
+
+
+def rate(name: str, value: int, least: int, end: int = 2**31) -> int:
+    """Let an integer of a range pass: `least` ≤ value < `end`."""
+    found = integer(name, value, Refusal.BadTerms)
+    if not least <= found < end:
+        raise MisuseError(f"{name} was {value}; {least} to {end - 1} is allowed", Refusal.BadTerms)
+    return found
+
+
+def venue_of(gift_fee: int, reference_days: int, limits: Limits | None) -> Venue:
+    """Make a venue of what was given, or raise `MisuseError` for a rate or limit that makes no sense."""
+    if limits is not None and not isinstance(limits, Limits):
+        raise MisuseError(f"limits was {limits!r}; rightsx.Limits is due", Refusal.BadTerms)
+    caps = {name: rate(name, value, 1) for name, value in (limits or Limits())._asdict().items()}
+    days = rate("reference_days", reference_days, 1, MAX_REFERENCE_DAYS + 1)
+    return Venue(rate("gift_fee", gift_fee, 0), days, Limits(**caps))
+
+
+def switch(name: str, value: object) -> bool:
+    """Let True and False pass."""
+    if not isinstance(value, bool):
+        raise MisuseError(f"{name} was {value!r}; True or False is due", Refusal.BadTerms)
+    return value
+
+
+def listed(name: str, given: object) -> list[Any]:
+    """Let anything be a list that can be walked, but a word, which would be read letter by letter."""
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
+        return list(given)
+    raise MisuseError(f"{name} was {reprlib.repr(given)}; a list is due", Refusal.BadTerms)
+
+
+def member_row(row: object) -> list[int]:
+    """Read a row of an import: (member id, balance)."""
+    pair = listed("row", row)
+    if len(pair) != 2:  # noqa: PLR2004
+        raise MisuseError(f"a row was {reprlib.repr(row)}; (member id, balance) is due", Refusal.BadTerms)
+    return [integer("member", pair[0], Refusal.BadTerms), integer("balance", pair[1], Refusal.BadAmount)]
+
+
+def number_of(given: int | str, names: Mapping[str, int], what: str, unknown: int) -> int:
+    """Give the number of a store or terminal named by number or by name.
+
+    An unknown name gives `unknown`, a number that no market has, so that the refusal is the market's.
+    """
+    if isinstance(given, str):
+        return names.get(given, unknown)
+    return integer(what, given, Refusal.BadTerms)
 
 
 def iso(time: int) -> str:

@@ -172,6 +172,10 @@ class Dispatcher:
         place, until = (bisect_left(rows, seq, key=lambda row: _seq(self._log, (row + 1) * SIZE)) for seq in (first, first + 1))
         return self._log[place * SIZE : until * SIZE]
 
+    def hear(self, records: np.ndarray) -> None:
+        """Take the events of commands that were applied before this line was there."""
+        self._log_on(records)
+
     def _log_on(self, records: np.ndarray) -> None:
         """Log events; where they are not kept the last one does, which says how far we have heard."""
         if self.keeps:

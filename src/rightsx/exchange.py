@@ -30,15 +30,30 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 import numpy as np
 
 from rightsx import reports, results, schedule as schedules
-from rightsx.border import SIDES, TIMES_IN_FORCE, Span, Time, check_out, iso, span_ns, text, time_ns as to_ns, word
-from rightsx.dispatch import Dispatcher, R, Raw
+from rightsx.border import (
+    SIDES,
+    TIMES_IN_FORCE,
+    Span,
+    Time,
+    check_out,
+    iso,
+    listed,
+    member_row,
+    number_of,
+    span_ns,
+    switch,
+    text,
+    time_ns as to_ns,
+    venue_of,
+    word,
+)
 from rightsx.errors import MisuseError
+from rightsx.kept import Kept
 from rightsx.orderbook import CANCEL_BITS, CANCEL_TAKER, OWN_BITS, OWN_ORDERS, SIDE_BITS, TIME_BITS, most_levels
 from rightsx.protocol import (
     AT_ENGINE_CLOCK,
     EVENT,
     MAX_NAME_BYTES,
-    MAX_REFERENCE_DAYS,
     AmendFlag,
     CommandKind,
     Event,
@@ -51,16 +66,15 @@ from rightsx.protocol import (
     Term,
     Terms,
     TimeInForce,
-    Venue,
     events_in,
 )
-from rightsx.twins import twin_of
 from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps, word as shown
 from rightsx.vocabulary import check_command, cold_command, command, integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rightsx.dispatch import R, Raw
     from rightsx.protocol import Command
     from rightsx.results import (
         Created,
@@ -90,7 +104,7 @@ NONE: Final = 0
 POST_ONLY_BIT: Final = int(OrderFlag.POST_ONLY) << 24
 
 
-class Exchange:
+class Exchange(Kept):
     """A whole market: accounts, series, books, escrow, and what falls due.
 
     `engine` is "compiled", or "reference" for judging. `clock` is a callable giving ns since 1970 (`time.time_ns`), read once a
@@ -118,19 +132,7 @@ class Exchange:
         limits: Limits | None = None,
     ) -> None:
         """Make an empty market; raises `MisuseError` for a rate or limit that makes no sense."""
-        if engine not in ("compiled", "reference"):
-            raise MisuseError(f"engine was {engine!r}; one of compiled, reference is due")
-        if clock is not None and not callable(clock):
-            raise MisuseError(f"clock was {clock!r}; a callable such as time.time_ns is due")
-        if limits is not None and not isinstance(limits, Limits):
-            raise MisuseError(f"limits was {limits!r}; rightsx.Limits is due", Refusal.BadTerms)
-        caps = {name: _rate(name, value, 1) for name, value in (limits or Limits())._asdict().items()}
-        days = _rate("reference_days", reference_days, 1, MAX_REFERENCE_DAYS + 1)
-        venue = Venue(_rate("gift_fee", gift_fee, 0), days, Limits(**caps))
-        keeps, raises = _switch("keep_events", keep_events), _switch("raise_on_refusal", raise_on_refusal)
-        self._clock = clock
-        self._twin = twin_of(engine, venue)
-        self._line = Dispatcher(self._twin, keeps=keeps, raises=raises)
+        self._begin(engine, venue_of(gift_fee, reference_days, limits), clock, keeps=keep_events, raises=raise_on_refusal)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied or pickled: `MisuseError`. The commands, applied again, make the same market."""
@@ -288,10 +290,10 @@ class Exchange:
             "open_ns": to_ns("open_at", open_at) if open_at is not None else None,
             "cooling_off_ns": span_ns("cooling_off", cooling_off),
             "hold_ns": span_ns("hold", hold),
-            "resale": int(_switch("resale", not _switch("trial", trial) if resale is None else resale)),
-            "gifts": int(_switch("gifts", not trial if gifts is None else gifts)),
-            "trial": int(_switch("trial", trial)),
-            "clawback": int(_switch("clawback", clawback)),
+            "resale": int(switch("resale", not switch("trial", trial) if resale is None else resale)),
+            "gifts": int(switch("gifts", not trial if gifts is None else gifts)),
+            "trial": int(switch("trial", trial)),
+            "clawback": int(switch("clawback", clawback)),
         }
         for name, value in terms.items():
             if name not in _FREE_TERMS:
@@ -302,7 +304,7 @@ class Exchange:
             "product": text("product", product, MAX_NAME_BYTES),
             "terms": {int(Term[name.upper()]): value for name, value in given.items() if value is not None},
             "steps": [list(step) for step in shape.compile(int(par), expire_ns)],
-            "stores": [_known(store, known, "store", 0) for store in _listed("stores", stores)],
+            "stores": [number_of(store, known, "store", 0) for store in listed("stores", stores)],
             "channel_caps": {},
             "ref": ref,
         }
@@ -340,7 +342,7 @@ class Exchange:
         MerchantDefaulted, AccountFrozen, SeriesExpired, NoRedeemableValue, AuthorisedExceeded,
         ChannelCapExceeded, MerchantFundsInsufficient, CapacityExceeded.
         """
-        given = [_pair(row) for row in _listed("rows", rows)]
+        given = [member_row(row) for row in listed("rows", rows)]
         owner = self._merchant_of(series) if merchant is None else merchant
         payload = {"rows": given, "ref": ref}
         return self._line.answer(
@@ -468,8 +470,8 @@ class Exchange:
         names = self._twin.terminals(self._merchant_of(series))
         known = {name: number for number, name in enumerate(names, 1)}
         mask = 0
-        for terminal in _listed("terminals", terminals):
-            number = _known(terminal, known, "terminal", 0)
+        for terminal in listed("terminals", terminals):
+            number = number_of(terminal, known, "terminal", 0)
             if not 1 <= number <= 64 or mask >> (number - 1) & 1:  # noqa: PLR2004 - the bits of the record
                 mask = 0  # no terminal at all, which the market refuses
                 break
@@ -511,7 +513,7 @@ class Exchange:
             CommandKind.UPLOAD_VOUCHER,
             time_ns,
             voucher_id=voucher,
-            terminal=_known(terminal, known, "terminal", 0),
+            terminal=number_of(terminal, known, "terminal", 0),
             redeemed_ns=to_ns("redeemed", redeemed, Refusal.VoucherExpired),
             store=self._store(store, merchant),
             account=account,
@@ -585,8 +587,8 @@ class Exchange:
             raise MisuseError("deadline goes with time_in_force='gtd' alone", Refusal.BadTerms)
         flags = word("own_orders", own_orders, OWN_ORDERS)
         flags |= OrderFlag.MARKET if price is None else 0
-        flags |= OrderFlag.POST_ONLY if _switch("post_only", post_only) else 0
-        flags |= OrderFlag.BUYBACK if _switch("buyback", buyback) else 0
+        flags |= OrderFlag.POST_ONLY if switch("post_only", post_only) else 0
+        flags |= OrderFlag.BUYBACK if switch("buyback", buyback) else 0
         flags |= word("trigger", trigger, TRIGGERS) if trigger is not None else 0
         raw = self._send(
             CommandKind.PLACE,
@@ -672,7 +674,7 @@ class Exchange:
 
     def kill(self, *, on: bool = True, ref: int = 0, time_ns: Time | None = None) -> Result:
         """Turn the kill switch on or off: no new orders, amends, sales, grants, gifts (R43)."""
-        return self._do(results.Result, CommandKind.KILL if _switch("on", on) else CommandKind.UNKILL, time_ns, ref=ref)
+        return self._do(results.Result, CommandKind.KILL if switch("on", on) else CommandKind.UNKILL, time_ns, ref=ref)
 
     def default(self, *, merchant: int, ref: int = 0, time_ns: Time | None = None) -> Result:
         """End every series of a merchant that fails: escrow to the holders, claims for the rest (R29).
@@ -924,7 +926,7 @@ class Exchange:
         return results.Created(known.index(name) + 1)
 
     def _store(self, store: int | str, merchant: int) -> int:
-        return _known(store, self._twin.stores(merchant), "store", 2**32 - 1)
+        return number_of(store, self._twin.stores(merchant), "store", 2**32 - 1)
 
 
 _FREE_TERMS: Final = tuple(
@@ -954,40 +956,3 @@ def _span(start: Time, end: Time) -> tuple[int, int]:
     if first > last:
         raise MisuseError(f"start was {first} and end {last}; a span does not end before it starts", Refusal.BadTime)
     return first, last
-
-
-def _rate(name: str, value: int, least: int, end: int = 2**31) -> int:
-    rate = integer(name, value, Refusal.BadTerms)
-    if not least <= rate < end:
-        raise MisuseError(f"{name} was {value}; {least} to {end - 1} is allowed", Refusal.BadTerms)
-    return rate
-
-
-def _listed(name: str, given: object) -> list[Any]:
-    """Let anything be a list that can be walked, but a word, which would be read letter by letter."""
-    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
-        return list(given)
-    raise MisuseError(f"{name} was {reprlib.repr(given)}; a list is due", Refusal.BadTerms)
-
-
-def _pair(row: object) -> list[int]:
-    pair = _listed("row", row)
-    if len(pair) != 2:  # noqa: PLR2004
-        raise MisuseError(f"a row was {reprlib.repr(row)}; (member id, balance) is due", Refusal.BadTerms)
-    return [integer("member", pair[0], Refusal.BadTerms), integer("balance", pair[1], Refusal.BadAmount)]
-
-
-def _known(given: int | str, names: Mapping[str, int], what: str, unknown: int) -> int:
-    """Give the number of a store or terminal named by number or by name.
-
-    An unknown name gives `unknown`, a number that no market has, so that the refusal is the market's.
-    """
-    if isinstance(given, str):
-        return names.get(given, unknown)
-    return integer(what, given, Refusal.BadTerms)
-
-
-def _switch(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise MisuseError(f"{name} was {value!r}; True or False is due", Refusal.BadTerms)
-    return value

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 
 class Twin(Protocol):
-    """What an engine offers the face: commands, the whole, queries."""
+    """What an engine offers the face: commands, the whole, queries.
+
+    One that is `resumable` finishes a command that an exception cut short; any other must not go on then.
+    """
+
+    resumable: bool
 
     @property
     def clock_ns(self) -> int: ...  # noqa: D102
+    @property
+    def command_seq(self) -> int: ...  # noqa: D102
     @property
     def next_due_ns(self) -> int | None: ...  # noqa: D102
     @property

@@ -665,6 +665,8 @@ def name_text(events: Iterable[Event]) -> str:
 # ── the border: building commands ────────────────────────────────────────────────────────────────
 
 _RANGES: Final = {"|u1": (0, 2**8 - 1), "<u4": (0, U32_MAX), "<i8": (INT64_MIN, INT64_MAX), "<u8": (0, 2**64 - 1)}
+_HOT: Final = np.zeros(256, bool)
+_HOT[[kind for kind in CommandKind if kind < FIRST_COLD_KIND]] = True
 _FIELD_RANGE: Final = {name: _RANGES[code] for name, code in COMMAND.descr}  # type: ignore[misc]
 
 
@@ -745,6 +747,19 @@ def check_command(record: object) -> Command:
         if not low <= integer(field, value, Refusal.BadTerms) <= high:
             raise MisuseError(f"{field} was {value}; {low} to {high} is allowed", Refusal.BadTerms)
     return Command(*map(int, record))
+
+
+def check_hot(records: np.ndarray) -> None:
+    """Let COMMAND[n] of hot kinds pass, else `MisuseError` naming the first that is not. O(n)."""
+    if not isinstance(records, np.ndarray) or records.dtype != COMMAND or records.ndim != 1:
+        found = getattr(records, "dtype", type(records).__name__)
+        raise MisuseError(f"commands were {found}; a NumPy array COMMAND[n] is due", Refusal.BadTerms)
+    strange = np.flatnonzero(~_HOT[records["kind"]])
+    if len(strange):
+        index = int(strange[0])
+        kind = int(records["kind"][index])
+        message = f"command {index} was of kind {kind}; a batch takes hot kinds alone, which have no payload"
+        raise MisuseError(message, Refusal.BadTerms)
 
 
 def cold_command(kind: CommandKind, payload: Mapping[str, object], **arguments: int) -> tuple[Command, bytes]:

@@ -52,6 +52,11 @@ class Queries:
         return int(self._memory.world["clock_ns"])
 
     @property
+    def command_seq(self) -> int:
+        """How many commands there were."""
+        return int(self._memory.world["command_seq"])
+
+    @property
     def platform_cash(self) -> int:
         """What the platform has earned, in minor units."""
         return int(self._memory.arrays[at.ACCOUNT][PLATFORM]["cash_free"])

@@ -48,7 +48,7 @@ from rightsx.protocol import (
     events_in,
 )
 from rightsx.reference.audit import canonical, check, state_hash
-from rightsx.vocabulary import unpack
+from rightsx.vocabulary import check_hot, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,6 @@ FIRST_ROWS: Final = 1_024
 SCRATCH_EVENTS: Final = 64
 BATCH: Final = 65_536  # commands a call of the kernel, which nothing can interrupt
 NO_EVENTS: Final = np.zeros(0, EVENT)
-_KINDS: Final = np.zeros(256, bool)
-_KINDS[[kind for kind in CommandKind if kind < FIRST_COLD_KIND]] = True
 _FORGED: Final = "commands changed while they ran: one became a listing, registration or import; this market cannot go on"
 
 
@@ -97,6 +95,8 @@ class ShortWay(NamedTuple):
 
 class CompiledExchange(Queries):
     """The whole market, compiled. Equal to `ReferenceExchange` in every event and in all of its state."""
+
+    resumable = True
 
     def __init__(self, venue: Venue, *, event_rows: int | None = None, first_rows: int = FIRST_ROWS) -> None:
         """Begin empty, at time 0; compiles what plain orders need the first time ever, the rest at its first use.
@@ -151,7 +151,7 @@ class CompiledExchange(Queries):
 
         The events are written to `out` and the answer is a part of it, as long as they fit.
         """
-        check_batch(records)
+        check_hot(records)
         self.settle()
         rows = np.ascontiguousarray(records)
         if rows.ctypes.data % 8:
@@ -342,19 +342,6 @@ class CompiledExchange(Queries):
 def whole_entry() -> Callable[..., int]:
     """Compile the entry that runs every command, or load it."""
     return exact_entry(engine_entry, 10, WHOLE)  # type: ignore[no-any-return]
-
-
-def check_batch(records: np.ndarray) -> None:
-    """Let COMMAND[n] of hot kinds pass, else `MisuseError`."""
-    if not isinstance(records, np.ndarray) or records.dtype != COMMAND or records.ndim != 1:
-        found = getattr(records, "dtype", type(records).__name__)
-        raise MisuseError(f"commands were {found}; a NumPy array COMMAND[n] is due", Refusal.BadTerms)
-    strange = np.flatnonzero(~_KINDS[records["kind"]])
-    if len(strange):
-        index = int(strange[0])
-        kind = int(records["kind"][index])
-        message = f"command {index} was of kind {kind}; a batch takes hot kinds alone, which have no payload"
-        raise MisuseError(message, Refusal.BadTerms)
 
 
 def _signed(ref: int) -> int:

@@ -31,6 +31,8 @@ _KINDS = frozenset(CommandKind)
 class ReferenceExchange:
     """The whole market in plain Python; the judge of every other engine."""
 
+    resumable = False
+
     def __init__(self, venue: Venue) -> None:
         """Begin empty, at time 0."""
         self._market = Market(venue)
@@ -95,6 +97,11 @@ class ReferenceExchange:
     def next_due_ns(self) -> int | None:
         """When the next timer falls due, or None."""
         return self._market.timers[0].due_ns if self._market.timers else None
+
+    @property
+    def command_seq(self) -> int:
+        """How many commands there were."""
+        return self._market.command_seq
 
     @property
     def platform_cash(self) -> int:

@@ -1,0 +1,142 @@
+"""How a market begins, in memory or from a folder, and what one that is kept has beside its verbs.
+
+with Exchange.open("store/", signer=key) as market:      made at the first time, brought back at every other
+market.deposit(account=ann, amount=500)              on the disk when it returns
+market.publish()                                     a signed checkpoint over everything so far
+receipt = market.journal.receipt(event_seq)          what a customer keeps
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from rightsx.border import switch, venue_of
+from rightsx.dispatch import Dispatcher
+from rightsx.errors import MisuseError
+from rightsx.twins import twin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rightsx.ledger import Journal, Published
+    from rightsx.note import SigningKey
+    from rightsx.protocol import Limits, Venue
+    from rightsx.storage import DurableTwin
+    from rightsx.twins import Twin
+
+ENGINES: Final = ("compiled", "reference")
+REFERENCE_DAYS: Final = 30
+
+
+class Kept:
+    """The part of an exchange that begins it, keeps it and ends it."""
+
+    _clock: Callable[[], int] | None
+    _twin: Twin
+    _line: Dispatcher
+    _keeper: DurableTwin | None
+
+    def _begin(self, engine: str, venue: Venue, clock: Callable[[], int] | None, *, keeps: bool, raises: bool) -> None:
+        """Begin in memory."""
+        keeps, raises = switch("keep_events", keeps), switch("raise_on_refusal", raises)
+        self._clock = _callable(clock)
+        self._twin = _made(engine, venue)
+        self._line = Dispatcher(self._twin, keeps=keeps, raises=raises)
+        self._keeper = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        engine: Literal["compiled", "reference"] = "compiled",
+        durability: Literal["disk", "os", "none"] = "disk",
+        mode: Literal["tail", "strict"] = "tail",
+        read_only: bool = False,
+        origin: str | None = None,
+        signer: SigningKey | None = None,
+        clock: Callable[[], int] | None = None,
+        raise_on_refusal: bool = False,
+        keep_events: bool = True,
+        gift_fee: int | None = None,
+        reference_days: int | None = None,
+        limits: Limits | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Self:
+        """Open a market that is kept in a folder, or make it: what was acknowledged is there again, to the last unit.
+
+        `durability` says what an acknowledgement means: "disk", the command is on the disk; "os", it survives the process;
+        "none", neither, until `sync` or `close`. `mode`: "tail" cuts a last write that a crash tore, "strict" refuses it.
+        `read_only` looks at what is there, beside a writer too, and takes no commands. `origin` names the journal, `signer`
+        signs its checkpoints. The venue (`gift_fee`, `reference_days`, `limits`) is fixed when the store is made.
+        `progress` is told of the commands replayed and the bytes of log read. Raises `MisuseError` for words and rates
+        that make no sense or are not the store's, `StoreLockedError` beside another writer, `CorruptionError` naming file and
+        byte, `DivergenceError` if the log does not give what was recorded. O(commands).
+        """
+        from rightsx.storage import open_twin  # noqa: PLC0415 - a market in memory needs no disk
+
+        given = [value for value in (gift_fee, reference_days, limits) if value is not None]
+        days = REFERENCE_DAYS if reference_days is None else reference_days
+        market = cls.__new__(cls)
+        market._clock = _callable(clock)
+        keeps, raises = switch("keep_events", keep_events), switch("raise_on_refusal", raise_on_refusal)
+        market._twin = market._keeper = twin = open_twin(
+            path,
+            lambda venue: _made(engine, venue),
+            durability=durability,
+            read_only=switch("read_only", read_only),
+            origin=origin,
+            signer=signer,
+            venue=venue_of(gift_fee or 0, days, limits) if given else None,
+        )
+        try:
+            market._line = Dispatcher(twin, keeps=keeps, raises=raises)
+            twin.recover(market._line.hear, mode=mode, progress=progress)
+        except BaseException:
+            twin.close()
+            raise
+        return market
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of a market that is kept: proofs and receipts of everything that was settled."""
+        return self._kept().journal
+
+    def sync(self) -> int:
+        """Make everything acknowledged so far safe on the disk; gives the number of the last command that is."""
+        return self._kept().sync()
+
+    def publish(self) -> Published:
+        """Make everything acknowledged safe, then write the journal's files and sign the checkpoint over it."""
+        return self._kept().publish()
+
+    def close(self) -> None:
+        """Make everything safe and let another writer have the store. A market in memory has nothing to close."""
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def __enter__(self) -> Self:
+        """Give the market, which is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _kept(self) -> DurableTwin:
+        if self._keeper is None:
+            raise MisuseError("this market is in memory; Exchange.open(folder) makes one that is kept")
+        return self._keeper
+
+
+def _made(engine: str, venue: Venue) -> Twin:
+    if engine not in ENGINES:
+        raise MisuseError(f"engine was {engine!r}; one of {', '.join(ENGINES)} is due")
+    return twin_of(engine, venue)
+
+
+def _callable(clock: Callable[[], int] | None) -> Callable[[], int] | None:
+    if clock is not None and not callable(clock):
+        raise MisuseError(f"clock was {clock!r}; a callable such as time.time_ns is due")
+    return clock
