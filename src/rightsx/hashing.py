@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HASH_BYTES: Final = 32
+_BYTE: Final = np.dtype(np.uint8)
 LEVELS: Final = 64  # of any tree, with room: its size is below 2^62
 SIZE_END: Final = 2**62
 _LEAF_START: Final = 2  # the two bytes before are an entry's length in a bundle, and no part of the leaf
@@ -149,7 +150,7 @@ def leaf_hashes(records: np.ndarray, out: np.ndarray | None = None, *, using: st
     True
     """
     _check("records", records, EVENT, ())
-    out = _room("out", out, len(records), records)
+    out = _room(out, len(records), records)
     _way(using).leaves(records, out)
     return out
 
@@ -164,10 +165,10 @@ def node_hashes(children: np.ndarray, out: np.ndarray | None = None, *, using: s
     >>> node_hashes(np.zeros((6, 32), np.uint8), using="hashlib").shape
     (3, 32)
     """
-    _check("children", children, np.dtype(np.uint8), (HASH_BYTES,))
+    _check("children", children, _BYTE, (HASH_BYTES,))
     if len(children) % 2:
         raise MisuseError(f"there were {len(children)} children; pairs are due")
-    out = _room("out", out, len(children) // 2, children)
+    out = _room(out, len(children) // 2, children)
     _way(using).nodes(children, out)
     return out
 
@@ -193,12 +194,11 @@ def tree_levels(
     >>> [len(level) for level in tree_levels(leaves, frontier=frontier, size=3, using="hashlib")]
     [3, 2, 1]
     """
-    byte = np.dtype(np.uint8)
-    _check("leaves", leaves, byte, (HASH_BYTES,))
+    _check("leaves", leaves, _BYTE, (HASH_BYTES,))
     end = _end_of(size, len(leaves))
-    _check("frontier", frontier, byte, (HASH_BYTES,), rows=LEVELS)
-    _room("frontier", frontier, LEVELS, leaves)
-    out = _room("out", out, size.bit_count() + len(leaves) - end.bit_count(), leaves, frontier, more=True)
+    _check("frontier", frontier, _BYTE, (HASH_BYTES,), rows=LEVELS)
+    _check_written("frontier", frontier, leaves)
+    out = _room(out, size.bit_count() + len(leaves) - end.bit_count(), leaves, frontier, more=True)
     way = _way(using)
     # From here the call must succeed.
     way.levels(size, frontier, leaves, out)
@@ -233,18 +233,23 @@ def _due(dtype: np.dtype, row: tuple[int, ...], rows: int | None) -> str:
     return f"{'EVENT' if dtype == EVENT else dtype}[{sizes}]"
 
 
-def _room(name: str, out: np.ndarray | None, rows: int, *read: np.ndarray, more: bool = False) -> np.ndarray:
-    """Make room for hashes, or check what is given for that: it has these rows, or `more`."""
+def _room(out: np.ndarray | None, rows: int, *read: np.ndarray, more: bool = False) -> np.ndarray:
+    """Make room for hashes, or check what is given for that: so many rows, or `more`."""
     if out is None:
         return np.empty((rows, HASH_BYTES), np.uint8)
-    _check(name, out, np.dtype(np.uint8), (HASH_BYTES,), None if more else rows)
+    _check("out", out, _BYTE, (HASH_BYTES,), None if more else rows)
     if len(out) < rows:
-        raise MisuseError(f"{name} had {len(out)} rows; {rows} are due")
+        raise MisuseError(f"out had {len(out)} rows; {rows} are due")
+    _check_written("out", out, *read)
+    return out
+
+
+def _check_written(name: str, out: np.ndarray, *read: np.ndarray) -> None:
+    """Raise a `MisuseError` unless it may be written to while others are read."""
     if not out.flags.writeable:
         raise MisuseError(f"{name} was read-only; it is to be written to")
     if any(np.may_share_memory(out, array) for array in read):
         raise MisuseError(f"{name} overlapped what is read; it needs memory of its own")
-    return out
 
 
 def _end_of(size: int, count: int) -> int:
