@@ -36,6 +36,35 @@ levels = hashing.tree_levels(leaves, frontier=np.zeros((64, 32), np.uint8), size
 print(hashing.implementations(), "numba" in sys.modules, b"".join(level.tobytes() for level in levels).hex())
 """
 
+# A page between two that nobody may read: whoever reads a byte too far is killed.
+FENCED = """
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+
+from rightsx import hashing
+from rightsx.protocol import EVENT
+
+page = mmap.PAGESIZE
+memory = np.frombuffer(mmap.mmap(-1, 3 * page), np.uint8)
+start = memory.ctypes.data
+protect = ctypes.CDLL(None, use_errno=True).mprotect
+for fence in (start, start + 2 * page):
+    assert protect(ctypes.c_void_p(fence), ctypes.c_size_t(page), 0) == 0
+room = np.zeros((200, 32), np.uint8)
+for count in (1, 2, 17):
+    for width, view in ((EVENT.itemsize, lambda raw: raw.view(EVENT)), (32, lambda raw: raw.reshape(-1, 32))):
+        for first in (page, 2 * page - count * width):
+            rows = view(memory[first : first + count * width])
+            for size in (0, 1):
+                if width == 32:
+                    hashing.tree_levels(rows, room, frontier=np.zeros((64, 32), np.uint8), size=size, using=sys.argv[1])
+                else:
+                    hashing.leaf_hashes(rows, room[:count], using=sys.argv[1])
+"""
+
 
 def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
@@ -191,6 +220,12 @@ def test_records_and_hashes_may_begin_anywhere(using):
     given = leaf_hashes(raw[1:].view(EVENT), out[1:].reshape(9, 32), using=using)
     assert rows(given) == [sha256(b"\x00", record.tobytes()[2:]) for record in raw[1:].view(EVENT)]
     assert out[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="pages are fenced off by mprotect")
+@pytest.mark.parametrize("using", WAYS)
+def test_nothing_is_read_beside_records_and_hashes(using):
+    subprocess.run([sys.executable, "-c", FENCED, using], check=True)
 
 
 def test_the_length_before_a_leaf_is_no_part_of_it(events):
