@@ -1,4 +1,4 @@
-"""Measures everything: the order book and its rivals, the whole exchange, the wheel, the worst of a book, the reference.
+"""Measures everything: the order book and its rivals, the exchange, the wheel, the hashing, the worst of a book, the reference.
 
     python benchmarks/bench.py [--quick] [--runs 5] [--only book,exchange] [--no-rivals] [--no-append]
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bench_book
 import bench_exchange
 import bench_expiry
+import bench_hashing
 import bench_reference
 import bench_worst
 import workloads
@@ -47,6 +48,11 @@ def expiry(scale: int, runs: int, **_: bool) -> Told:
     return [bench_expiry.measured(MILLION // scale, runs, runs)], []
 
 
+def hashing(scale: int, runs: int, **_: bool) -> Told:
+    """Measure all ways to hash."""
+    return [bench_hashing.measured(MILLION // scale, runs)], []
+
+
 def worst(scale: int, runs: int, **_: bool) -> Told:
     """Measure the worst calls beside a million orders, growth, memory."""
     return bench_worst.measured(MILLION // scale, 20_000 // scale, runs), []
@@ -61,6 +67,7 @@ PARTS: Final[dict[str, Callable[..., Told]]] = {
     "book": book,
     "exchange": exchange,
     "expiry": expiry,
+    "hashing": hashing,
     "worst": worst,
     "reference": reference,
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import bench
 import bench_book
 import bench_exchange
+import bench_hashing
 import bench_reference
 import bench_worst
 import numpy as np
@@ -20,6 +21,7 @@ import workloads
 
 from rightsx import OrderBook
 from rightsx._jit import COMPILED
+from rightsx.hashing import implementations
 from rightsx.protocol import CommandKind, EventKind, TimeInForce
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,6 +178,16 @@ def test_the_worst_benchmark_leaves_growth_out_and_weighs_what_there_is():
     assert weights["Exchange", "the empty book of a series"] == 64
     assert weights["Exchange", "a holding and its cells"] <= 64
     assert weights["OrderBook, handles", "1,000 orders"] < weights["OrderBook, caller", "1,000 orders"]
+
+
+def test_the_hashing_benchmark_finds_the_same_root_in_every_way_and_batch(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "--leaves", "200", "--runs", "1"])
+    assert bench_hashing.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    ways = implementations()
+    roots = {line.split()[-1] for line in lines if "with all nodes" in line and "hashlib" not in line}
+    assert len(lines) == 4 + 4 * (len(ways) - 1) + 2
+    assert len(roots) == (len(ways) > 1)
 
 
 @pytest.mark.parametrize("words", [["--quick", "--only", "reference"], ["--only", "reference", "--runs", "1", "--no-rivals"]])

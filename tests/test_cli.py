@@ -192,9 +192,8 @@ def test_progress_is_silent_where_nobody_looks(monkeypatch):
 def test_warmup_says_what_is_ready_and_where_it_is_kept(tmp_path, monkeypatch, capsys):
     assert main(["warmup"]) == 0
     told = capsys.readouterr().out
-    assert all(
-        what in told for what in ("the order book", "plain orders of the exchange", "the whole exchange", "the timing wheel")
-    )
+    whats = ("the order book", "plain orders of the exchange", "the whole exchange", "the timing wheel", "the hashing")
+    assert all(what in told for what in whats)
     monkeypatch.setenv("RIGHTSX_CACHE_DIR", str(tmp_path))
     for name in ("0" * 20, "a" * 20, "notes"):
         (tmp_path / name / "deep").mkdir(parents=True)

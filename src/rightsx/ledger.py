@@ -20,7 +20,6 @@ Sources: RFC 6962; C2SP tlog-tiles, tlog-checkpoint, tlog-proof.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -28,7 +27,7 @@ import numpy as np
 
 from rightsx.disk import RealDisk, read_whole, write_aside
 from rightsx.errors import CorruptionError, DivergenceError, MisuseError
-from rightsx.hashing import leaf_hashes, node_hashes
+from rightsx.hashing import LEVELS, leaf_hashes, salts, tree_levels
 from rightsx.merkle import (
     HASH_BYTES,
     Frontier,
@@ -62,40 +61,41 @@ assert SEGMENT_ENTRIES % TILE_WIDTH == 0, "a bundle stands in one segment"
 
 
 class Tree:
-    """All of a tree that is not in files yet: the frontier, and hashes of the levels that tiles hold."""
+    """All of a tree that is not in files yet: the frontier, and hashes of the levels that tiles hold.
+
+    A call of `append` that an interrupt cuts short has done nothing, whatever it had written: it is the size that counts.
+    """
 
     def __init__(self) -> None:
         """Begin with no leaves."""
-        self.size = 0
-        self._pending: list[bytes] = []  # by level: the node that waits for its sibling, if that bit of `size` is set
+        self._grown: tuple[int, np.ndarray] = (0, np.zeros((LEVELS, HASH_BYTES), np.uint8))  # size and frontier, changed together
         self.held: list[bytearray] = []  # by level of tiles: hashes from number `first` on
         self.first: list[int] = []
 
+    @property
+    def size(self) -> int:
+        """How many leaves there are."""
+        return self._grown[0]
+
     def append(self, leaves: np.ndarray) -> None:
         """Add leaf hashes, uint8[n, 32]. O(n + log size) hashes."""
-        index, level, nodes = self.size, 0, leaves
-        self.size += len(leaves)
-        while len(nodes):
-            if level % TILE_LEVELS == 0:
-                if level // TILE_LEVELS == len(self.held):
-                    self.held.append(bytearray())
-                    self.first.append(0)
-                self.held[level // TILE_LEVELS] += nodes.tobytes()
-            if level == len(self._pending):
-                self._pending.append(b"")
-            if index & 1:
-                waiting = np.frombuffer(self._pending[level], np.uint8).reshape(1, HASH_BYTES)
-                nodes = np.concatenate([waiting, nodes])
-            if len(nodes) & 1:
-                self._pending[level] = nodes[-1].tobytes()
-            nodes = node_hashes(nodes[: len(nodes) // 2 * 2])
-            index >>= 1
-            level += 1
+        size, frontier = self._grown
+        frontier = frontier.copy()
+        levels = tree_levels(leaves, frontier=frontier, size=size)
+        for tile_level, nodes in enumerate(levels[::TILE_LEVELS]):
+            if tile_level == len(self.first):
+                self.held.append(bytearray())
+                self.first.append(0)
+            held = self.held[tile_level]
+            del held[((size >> TILE_LEVELS * tile_level) - self.first[tile_level]) * HASH_BYTES :]
+            held += nodes.data
+        self._grown = size + len(leaves), frontier
 
     def frontier(self) -> Frontier:
         """Give what the tree must remember to go on."""
-        levels = [level for level in range(self.size.bit_length()) if self.size >> level & 1]
-        return Frontier(self.size, [self._pending[level] for level in reversed(levels)])
+        size, frontier = self._grown
+        levels = [level for level in range(size.bit_length()) if size >> level & 1]
+        return Frontier(size, [frontier[level].tobytes() for level in reversed(levels)])
 
     def node(self, level: int, number: int) -> bytes | None:
         """Give a complete node, or None if its tile is not held any more."""
@@ -221,7 +221,9 @@ class Journal:
         self._take(leaves, hashes)
 
     def _take(self, leaves: np.ndarray, hashes: np.ndarray) -> None:
-        self._records += leaves.tobytes()
+        """Keep records and their hashes; the records of a call that was cut short before are overwritten."""
+        del self._records[(self.size - self._written) * RECORD_BYTES :]
+        self._records += leaves.view(np.uint8).data
         self._tree.append(hashes)
 
     # ── publishing ───────────────────────────────────────────────────────────────────────────────
@@ -383,14 +385,3 @@ class Journal:
 def entries_file(folder: Path, number: int) -> Path:
     """Name the file of records 65,536 × number and on."""
     return folder / ENTRIES / f"{number:08d}"
-
-
-def salts(secret: bytes, first: int, count: int) -> np.ndarray:
-    """Make the salts of events `first` and on, uint64[count, 2]: SHA-256(secret ‖ event_seq, 8 bytes little-endian)[:16]."""
-    begun = hashlib.sha256(secret)
-    found = bytearray()
-    for number in range(first, first + count):
-        one = begun.copy()
-        one.update(number.to_bytes(8, "little"))
-        found += one.digest()[:SALT_BYTES]
-    return np.frombuffer(bytes(found), "<u8").reshape(count, 2)

@@ -1,6 +1,6 @@
 """Compiles every kernel ahead of time: for images of servers, for the first minute of a class, for a clean benchmark.
 
-    rightsx warmup      →  the order book, the exchange, the timing wheel, the order book for C; where they are kept
+    rightsx warmup      →  the order book, the exchange, the timing wheel, the hashing, the order book for C; where they are kept
 
 Compiled code of other versions of rightsx, numba or Python stays beside it until `prune` removes it.
 """
@@ -11,6 +11,8 @@ import re
 import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from rightsx import _jit
 from rightsx.views import text_table
@@ -53,8 +55,8 @@ def warm_up() -> Warmth:
     """Compile what is not compiled yet, and load the rest. A minute the first time, else a second.
 
     >>> from rightsx.warmup import warm_up
-    >>> [entry.what for entry in warm_up().entries]  # doctest: +SKIP
-    ['the order book', 'plain orders of the exchange', 'the whole exchange', 'the timing wheel', 'the order book for C']
+    >>> [entry.what for entry in warm_up().entries][3:]  # doctest: +SKIP
+    ['the timing wheel', 'the hashing', 'the order book for C']
     """
     entries = []
     for what, make in _makers():
@@ -71,6 +73,7 @@ def _makers() -> list[tuple[str, Callable[[], object]]]:
     from rightsx.engine.twin import whole_entry  # noqa: PLC0415
     from rightsx.exchange import Exchange  # noqa: PLC0415
     from rightsx.expiry import TimingWheel  # noqa: PLC0415
+    from rightsx.hashing import HASH_BYTES, node_hashes  # noqa: PLC0415
     from rightsx.orderbook import OrderBook  # noqa: PLC0415
 
     makers: list[tuple[str, Callable[[], object]]] = [
@@ -78,6 +81,7 @@ def _makers() -> list[tuple[str, Callable[[], object]]]:
         ("plain orders of the exchange", Exchange),
         ("the whole exchange", whole_entry),
         ("the timing wheel", TimingWheel),
+        ("the hashing", lambda: node_hashes(np.zeros((0, HASH_BYTES), np.uint8))),
     ]
     return [*makers, ("the order book for C", addresses)] if _jit.COMPILED else makers
 
