@@ -1,7 +1,7 @@
 """The command log: the one source of truth of a store, as frames in segments that are filled with zeros ahead.
 
     log/00000001   [SEGMENT][OPEN][BATCH][BATCH][COLD][BATCH]0000000000000…
-                                                  └ header 104 B │ COMMAND[n], or one COMMAND and its payload
+                                                  └ header 104 B │ COMMAND[n], or one COMMAND and its payload │ end 8 B
 
 A frame's header says where it stands, which frame it follows (by the checksum of that one's header), which store and which
 opening wrote it, how many commands it holds and from which number, how large the journal was before it and with which
@@ -10,14 +10,16 @@ time or taken from another store shows.
 
 How a torn end is told from damage
 - Segments are zeros before they are written, and a disk writes whole sectors of 512 bytes. So a write that a crash cut short
-  left some of its sectors zero. A frame that is wrong although no sector of it is zero was written whole and changed later.
+  left some of its sectors zero, and one that the system cut short left nothing but zeros behind it. Frames begin and end
+  with bytes that are not zero, and no command is all zeros. So a frame that is wrong although no sector of it is zero, and its
+  end is there, was written whole and changed later.
 - What was acknowledged was synced, and every later frame says so. So a wrong frame is a torn end only if no frame after it
   was written once it had been synced.
 - A file shorter than its segment frame says was cut: its size was synced before it got its name.
 Anything but a torn end is `CorruptionError` with the file and the byte. What no log can show by itself: that its end was
 put back to zeros whole, or its last files removed. A checkpoint that somebody else holds shows that.
 
-Costs: one write and one sync a commit; 104 bytes a frame, 80 a command. Sources: the frames and checks are those of
+Costs: one write and one sync a commit; 112 bytes a frame, 80 a command. Sources: the frames and checks are those of
 write-ahead logs in general; that cutting at the first bad record loses data: R. Alagappan and others, "Protocol-aware
 recovery for consensus-based storage", FAST 2018.
 """
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from rightsx.disk import Disk, File
 
 MAGIC: Final = b"RXLF"
+HEADER_END: Final = b"head"
+FRAME_END: Final = b"end!"
 FRAME_VERSION: Final = 1
 SECTOR: Final = 512
 SEGMENT_BYTES: Final = 16 << 20
@@ -47,9 +51,12 @@ FILL_BYTES: Final = 1 << 20  # zeros written at a time
 OFFSET_BITS: Final = 40  # a place in the log is segment × 2^40 + offset
 COMMAND_BYTES: Final = 80
 MOST_FRAME_BYTES: Final = 1 << 31
-HEADER: Final = struct.Struct("<4sBBH II II II QQQQ 32s I4x".replace(" ", ""))
+HEADER: Final = struct.Struct("<4sBBH II II II QQQQ 32s I4s".replace(" ", ""))
 HEADER_BYTES: Final = HEADER.size
+END_BYTES: Final = 8  # the header's checksum once more, and FRAME_END
 _CHECKED: Final = HEADER_BYTES - 8  # of these bytes the header's checksum is taken
+
+SEGMENT_BODY: Final = 40  # the size of the file and the digest of the store's header
 
 assert HEADER_BYTES == 104  # noqa: PLR2004 - FORMATS.md
 
@@ -112,7 +119,7 @@ def pack_frame(frame: Frame) -> tuple[bytes, int]:
         frame.kind,
         FRAME_VERSION,
         RULES_VERSION,
-        HEADER_BYTES + len(body),
+        frame_bytes(len(body)),
         frame.commands,
         frame.epoch,
         frame.tag,
@@ -124,9 +131,16 @@ def pack_frame(frame: Frame) -> tuple[bytes, int]:
         frame.journal_size,
         frame.root,
         0,
+        HEADER_END,
     )
     crc = zlib.crc32(head[:_CHECKED])
-    return head[:_CHECKED] + struct.pack("<I4x", crc) + body, crc
+    mark = crc.to_bytes(4, "little")
+    return head[:_CHECKED] + mark + HEADER_END + body + mark + FRAME_END, crc
+
+
+def frame_bytes(body_bytes: int) -> int:
+    """Say how many bytes a frame has."""
+    return HEADER_BYTES + body_bytes + -body_bytes % 8 + END_BYTES
 
 
 def unpack_header(data: bytes, offset: int) -> tuple[Frame, int] | None:
@@ -134,8 +148,10 @@ def unpack_header(data: bytes, offset: int) -> tuple[Frame, int] | None:
     head = data[offset : offset + HEADER_BYTES]
     if len(head) < HEADER_BYTES or head[:4] != MAGIC:
         return None
-    _, kind, version, rules, *numbers, root, crc = HEADER.unpack(head)
-    if zlib.crc32(head[:_CHECKED]) != crc or version != FRAME_VERSION or numbers[0] < HEADER_BYTES or numbers[0] % 8:
+    _, kind, version, rules, *numbers, root, crc, end = HEADER.unpack(head)
+    if zlib.crc32(head[:_CHECKED]) != crc or end != HEADER_END or version != FRAME_VERSION:
+        return None
+    if numbers[0] < frame_bytes(0) or numbers[0] % 8:
         return None
     return Frame._make((kind, *numbers, root, crc, b"")), rules
 
@@ -194,8 +210,10 @@ class LogReader:
         found = unpack_header(data, offset)
         frame = None if found is None else found[0]
         if frame is not None:
-            body = data[offset + HEADER_BYTES : offset + frame.length]
-            if len(body) == frame.length - HEADER_BYTES and zlib.crc32(body) == frame.body_crc:
+            end = offset + frame.length
+            body = data[offset + HEADER_BYTES : end - END_BYTES]
+            whole = data[end - END_BYTES : end] == frame.crc.to_bytes(4, "little") + FRAME_END
+            if whole and zlib.crc32(body) == frame.body_crc:
                 frame = frame._replace(body=body)
                 assert found is not None
                 self._follows(frame, found[1], offset, path, number, len(data))
@@ -227,7 +245,7 @@ class LogReader:
             if not holds:
                 raise CorruptionError(claim, path, offset)
         if segment:
-            if len(frame.body) != 40 or frame.body[8:] != self._header:  # noqa: PLR2004 - the size and the digest
+            if len(frame.body) != SEGMENT_BODY or frame.body[8:] != self._header:
                 raise CorruptionError("the segment was begun under another header of the store", path, offset)
             stated = int.from_bytes(frame.body[:8], "little")
             if stated != file_bytes:
@@ -256,11 +274,12 @@ class LogReader:
 
 
 def _looks_torn(data: bytes, offset: int, head: Frame | None) -> bool:
-    """Say whether a wrong frame is one that was cut short: a sector that it should have written is zero."""
-    if head is not None:
-        return any(not any(data[start:end]) for start, end in _sectors(offset, min(offset + head.length, len(data))))
-    # Without a header the length is unknown: then a sector of the header itself must be missing.
-    return any(not any(data[start:end]) for start, end in _sectors(offset, offset + HEADER_BYTES))
+    """Say whether a wrong frame is one that was cut short: a sector that it should have written is zero, or all after a byte."""
+    # Without a header the length is unknown: then a part of the header itself must be missing.
+    end = offset + (HEADER_BYTES if head is None else head.length)
+    if len(data[offset:].rstrip(b"\0")) < end - offset:
+        return True
+    return any(not any(data[start:stop]) for start, stop in _sectors(offset, min(end, len(data))))
 
 
 def _sectors(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -329,7 +348,7 @@ class LogWriter:
         if len(body) > MOST_FRAME_BYTES:
             raise StoreFailedError(f"a frame of {len(body)} bytes is larger than the format allows")
         try:
-            length = HEADER_BYTES + len(body) + -len(body) % 8
+            length = frame_bytes(len(body))
             if place_words(self._end.place)[1] + length > self._file_bytes:
                 self._begin_segment(length, journal_size, root)
             if kind == FrameKind.OPEN:
@@ -369,7 +388,7 @@ class LogWriter:
         aside = path.with_name(path.name + ".new")
         if self._disk.exists(aside):
             self._disk.remove(aside)
-        size = max(self._segment_bytes, HEADER_BYTES + 40 + length)
+        size = max(self._segment_bytes, frame_bytes(SEGMENT_BODY) + length)
         size += -size % SECTOR
         file = self._disk.open(aside, create=True)
         for at in range(0, size, FILL_BYTES):

@@ -124,12 +124,13 @@ class Published(NamedTuple):
 class Journal:
     """The log of everything that was settled.
 
-    `folder` is where `public/` and `entries/` are written, and what is there already is compared, not overwritten; without
-    it all stays in memory. `origin` names the log and must be the signer's name. `secret` is 32 bytes that hide records
-    from those who hold a neighbour's proof. `open_records` makes all records public, as entry bundles.
+    `folder` is where `public/` and `entries/` are written; without it all stays in memory. `origin` names the log and must be
+    the signer's name. `secret` is 32 bytes that hide records from those who hold a neighbour's proof. `open_records` makes
+    all records public, as entry bundles.
 
-    In a folder that has a checkpoint the events are appended again from the first on: `DivergenceError` where they give
-    another root than it states, and nothing is published before they have reached it.
+    In a folder that has a checkpoint the events are appended again from the first on, and nothing is published before they
+    have reached it. If they give the root that it states, files that are missing or not what the events give are
+    made again (`repaired` names them), else it is a `DivergenceError`. Without `writes` files are let alone.
 
     >>> from rightsx import Exchange
     >>> market = Exchange(engine="reference")
@@ -148,6 +149,7 @@ class Journal:
         signer: SigningKey | None = None,
         secret: bytes | None = None,
         open_records: bool = False,
+        writes: bool = True,
         disk: Disk | None = None,
     ) -> None:
         """Begin with no leaves.
@@ -170,7 +172,9 @@ class Journal:
         self._written = 0
         self._tiled = 0  # the size up to which tiles are in files
         self._open_records = open_records
+        self._writes = writes
         self._files: dict[int, File] = {}
+        self.repaired: list[Path] = []  # files that were there and not what the events give
         self.promised = self._read_promised()
 
     def _read_promised(self) -> Checkpoint | None:
@@ -216,7 +220,10 @@ class Journal:
             until = promised.size - self.size
             self._take(leaves[:until], hashes[:until])
             if self.root() != promised.root:
-                raise DivergenceError(f"the first {promised.size} events give another root than the checkpoint states")
+                raise DivergenceError(self._first_difference(promised.size))
+            if self._writes:
+                self._write_entries()
+                self._write_tiles()
             leaves, hashes = leaves[until:], hashes[until:]
         self._take(leaves, hashes)
 
@@ -231,9 +238,10 @@ class Journal:
     def publish(self) -> Published:
         """Write what is new of tiles and records, then a checkpoint of all events so far, which is safe when this returns.
 
-        Where files exist already they are compared: `DivergenceError` if one is not what follows from the events, and
-        before the events have reached the last checkpoint again. O(events since the last time).
+        `DivergenceError` before the events have reached the last checkpoint again. O(events since the last time).
         """
+        if not self._writes:
+            raise MisuseError("the journal was opened read-only; it publishes nothing")
         if self.promised is not None and self.size < self.promised.size:
             raise DivergenceError(f"a checkpoint of {self.promised.size} events was handed out; there are {self.size} now")
         checkpoint = Checkpoint(self.origin, self.size, self.root())
@@ -241,7 +249,7 @@ class Journal:
         if self._folder is not None:
             public = self._folder / PUBLIC
             self._write_entries()
-            outgrown = self._write_tiles(public)
+            outgrown = self._write_tiles()
             if note:
                 write_aside(self._disk, public / CHECKPOINT, note)
                 self._disk.sync_directory(public)
@@ -262,14 +270,28 @@ class Journal:
             del self._records[: len(data)]
 
     def _put(self, file: File, offset: int, data: bytes) -> None:
-        """Write bytes, and compare those that are there."""
+        """Write bytes, unless they are there."""
         there = file.read(offset, len(data))
-        if not data.startswith(there):
-            at = next(index for index, (old, new) in enumerate(zip(there, data, strict=False)) if old != new)
-            record, byte = divmod(offset + at, RECORD_BYTES)
-            raise DivergenceError(f"{file.path}: record {record} differs at its byte {byte} from what the events give")
-        if len(there) < len(data):
-            file.write(offset + len(there), data[len(there) :])
+        if there != data:
+            if there and not data.startswith(there):
+                self.repaired.append(file.path)
+            file.write(offset, data)
+
+    def _first_difference(self, size: int) -> str:
+        """Say where the events begin to differ from the records on the disk."""
+        told = f"the first {size} events give another root than the checkpoint states"
+        assert self._folder is not None
+        for number in range(self._written // SEGMENT_ENTRIES, -(-size // SEGMENT_ENTRIES)):
+            path = entries_file(self._folder, number)
+            if not self._disk.exists(path):
+                break
+            start = (number * SEGMENT_ENTRIES - self._written) * RECORD_BYTES
+            there = read_whole(self._disk, path)
+            given = bytes(self._records[start : start + SEGMENT_ENTRIES * RECORD_BYTES])
+            for at in range(0, min(len(there), len(given)), RECORD_BYTES):
+                if there[at : at + RECORD_BYTES] != given[at : at + RECORD_BYTES]:
+                    return f"{told}; the first that differs from {path} is event {number * SEGMENT_ENTRIES + at // RECORD_BYTES}"
+        return told
 
     def _entries(self, number: int) -> File:
         """Open a file of records, making it if need be."""
@@ -282,8 +304,10 @@ class Journal:
             self._files = {number: self._disk.open(path, create=not self._disk.exists(path))}
         return self._files[number]
 
-    def _write_tiles(self, public: Path) -> list[Path]:
+    def _write_tiles(self) -> list[Path]:
         """Write what is new of tiles; gives the directories of partial ones that are full now."""
+        assert self._folder is not None
+        public = self._folder / PUBLIC
         self._disk.make_directory(public)
         outgrown = []
         for level, count in enumerate(tile_widths(self.size)):
@@ -302,11 +326,11 @@ class Journal:
         return outgrown
 
     def _write_public(self, path: Path, data: bytes) -> None:
-        """Write a file that never changes, or compare it."""
+        """Write a file, unless it is there."""
         if self._disk.exists(path):
-            if read_whole(self._disk, path) != data:
-                raise DivergenceError(f"{path} is not what the events give")
-            return
+            if read_whole(self._disk, path) == data:
+                return
+            self.repaired.append(path)
         self._disk.make_directory(path.parent)
         write_aside(self._disk, path, data, sync=False)
 

@@ -76,7 +76,8 @@ class StoreHeader(NamedTuple):
         """Write it as people can read it."""
         venue = {**self.venue._asdict(), "limits": self.venue.limits._asdict()}
         told = {"format": FORMAT, "rules": RULES_VERSION, "store": self.store, "origin": self.origin, "venue": venue}
-        return json.dumps(told, indent=1).encode() + b"\n"
+        check = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+        return json.dumps({**told, "check": check}, indent=1).encode() + b"\n"
 
 
 def unpack_header(path: Path, data: bytes) -> StoreHeader:
@@ -135,7 +136,7 @@ class Store:
             self.tag = int.from_bytes(self.digest[:4], "little")
             self._same(venue, origin)
             self.journal = Journal(
-                path / "journal", origin=self.header.origin, signer=signer, secret=self._secret(), disk=self.disk
+                path / "journal", origin=self.header.origin, signer=signer, secret=self._secret(), writes=writes, disk=self.disk
             )
         except BaseException:
             self.close()
@@ -206,7 +207,6 @@ class DurableTwin:
         self._held_from: tuple[int, bytes] = (0, b"")
         self._ahead: tuple[np.ndarray, bytes, int] | None = None  # logged, not yet applied to the end; the first one's number
         self._done: list[np.ndarray] = []  # events of those among them that are applied
-        self._journaled = 0  # the command up to which the journal has the events
         self._unread = NO_EVENTS
         self._root = self.journal.root()
 
@@ -366,13 +366,11 @@ class DurableTwin:
         return np.frombuffer(self.twin.apply_raw(Command._make(rows[0].item()), payload), EVENT)
 
     def _journal(self, events: np.ndarray) -> None:
-        """Give the journal the events of commands that it does not have yet."""
-        if len(events):
-            if int(events[0]["command_seq"]) <= self._journaled:
-                events = events[events["command_seq"] > self._journaled]
-            self.journal.append(events)
-            self._root = self.journal.root()
-            self._journaled = max(self._journaled, self.twin.command_seq)
+        """Give the journal the events that it does not have yet; done twice it is done once."""
+        leaves = events[events["event_seq"] >= self.journal.size] if len(events) else events
+        if len(leaves):
+            self.journal.append(leaves)
+        self._root = self.journal.root()
 
     def _finish(self) -> None:
         """Apply what was logged and not yet applied to its end, and journal it. May be cut short and done again."""
