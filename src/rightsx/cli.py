@@ -1,4 +1,4 @@
-"""Turns words into calls: `rightsx demo | replay | run | warmup`.
+"""Turns words into calls: `rightsx demo | replay | run | verify | log | prove | recover | keygen | warmup`.
 
 Each command imports what it needs when it runs, so that `--help` is instant. Results go to standard
 output, progress and errors to standard error, and the exit code says how it went:
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rightsx import __version__
-from rightsx.errors import AuditError, InputFileError, MisuseError
+from rightsx.errors import AuditError, CorruptionError, DivergenceError, InputFileError, MisuseError, ProofError, StoreLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--page", type=Path, default=Path("demo.html"), metavar="FILE", help="where the pictures go (default demo.html)"
     )
+    demo.add_argument("--store", type=Path, metavar="DIR", help="keep the market there (default: a folder that is removed again)")
     demo.add_argument("--quiet", action="store_true", help="no progress bar")
 
     replay = commands.add_parser(
@@ -82,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--events", action="store_true", help="tell every event in a sentence")
     run.add_argument("--words", action="store_true", help="print the vocabulary and stop")
 
+    _add_store_commands(commands)
+
     warmup = commands.add_parser(
         "warmup",
         help="compile the kernels now, so that no first use waits for it",
@@ -90,6 +93,63 @@ def parser() -> argparse.ArgumentParser:
     )
     warmup.add_argument("--prune", action="store_true", help="remove what was compiled for other versions")
     return top
+
+
+def _add_store_commands(commands: Any) -> None:
+    """Describe what is about markets that are kept in a folder."""
+    verify = commands.add_parser(
+        "verify",
+        help="check a kept market to the last byte, or a receipt",
+        description="Read a whole store, apply its log to an empty market and hold every frame, root, tile, record, balance "
+        "and signature against what follows. Writes nothing; a writer may be at work. "
+        "`rightsx verify receipt FILE` checks a receipt.",
+    )
+    verify.add_argument("what", nargs="+", metavar="STORE", help="a store, or the word receipt and a file")
+    verify.add_argument("--key", metavar="KEY", help="the market's public key: the line itself, or a file that holds it")
+    verify.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    log = commands.add_parser(
+        "log",
+        help="show the commands of a kept market",
+        description="Show the commands in a store's log, a line each: number, time, kind, and what it asks.",
+    )
+    log.add_argument("store", type=Path, metavar="STORE")
+    log.add_argument("--from", dest="first", type=_whole, default=1, metavar="N", help="the first command shown (default 1)")
+    log.add_argument("--to", dest="last", type=_whole, metavar="N", help="the last one (default: the last there is)")
+    log.add_argument(
+        "--kind", action="append", default=[], metavar="KIND", help="commands of this kind alone, as place; may be repeated"
+    )
+    log.add_argument("--account", type=_whole, metavar="N", help="commands that name this account alone")
+
+    prove = commands.add_parser(
+        "prove",
+        help="draw up the receipt of an event",
+        description="Write the receipt of an event of a store's journal: the record, its proof, and the signed checkpoint.",
+    )
+    prove.add_argument("store", type=Path, metavar="STORE")
+    prove.add_argument("event", type=_whole, metavar="SEQ", help="the event's number in the journal, from 0")
+    prove.add_argument("--to", type=Path, metavar="FILE", help="where it goes (default: standard output)")
+
+    recover = commands.add_parser(
+        "recover",
+        help="open a store after a crash, or save what verifies of a damaged one",
+        description="strict: open it, and refuse even a torn end. tail: open it, and cut a torn end (as any opening does). "
+        "salvage: make a new store of the commands up to the damage; the old one is only read.",
+    )
+    recover.add_argument("store", type=Path, metavar="STORE")
+    recover.add_argument("--mode", choices=("strict", "tail", "salvage"), default="tail", help="(default tail)")
+    recover.add_argument("--to", type=Path, metavar="DIR", help="where salvage puts the new store")
+    recover.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    keygen = commands.add_parser(
+        "keygen",
+        help="make a key that signs a market's checkpoints",
+        description="Make a signing key. The secret goes to FILE, which nobody else can read; the public key is printed.",
+    )
+    keygen.add_argument("name", metavar="NAME", help="whose key it is, and the origin of the journal, as market.example/coffee")
+    keygen.add_argument(
+        "--to", type=Path, required=True, metavar="FILE", help="where the secret goes; a file that is not there yet"
+    )
 
 
 def _whole(text: str) -> int:
@@ -106,12 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without our dashes still gets the numbers
     try:
         options = parser().parse_args(arguments)
-        command: Callable[[Any], int] = {"demo": _demo, "replay": _replay, "run": _run, "warmup": _warmup}[options.command]
-        code = command(options)
+        code = _chosen(options.command)(options)
         sys.stdout.flush()  # what cannot be written shows here, not when Python closes
-    except (InputFileError, MisuseError) as error:
+    except (InputFileError, MisuseError, StoreLockedError) as error:
         print(f"rightsx: {error}", file=sys.stderr)
         return WRONG
+    except (CorruptionError, DivergenceError, ProofError) as error:
+        print(f"rightsx: {error}", file=sys.stderr)
+        return FAILS
     except AuditError as error:
         print(f"rightsx: the books do not add up: {error}", file=sys.stderr)
         return FAILS
@@ -121,6 +183,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _unwritten(error)
     return code
+
+
+def _chosen(command: str) -> Callable[[Any], int]:
+    """Give what runs a command."""
+    return {
+        "demo": _demo,
+        "replay": _replay,
+        "run": _run,
+        "verify": _verify,
+        "log": _log,
+        "prove": _prove,
+        "recover": _recover,
+        "keygen": _keygen,
+        "warmup": _warmup,
+    }[command]
 
 
 def _unwritten(error: OSError) -> int:
@@ -141,6 +218,8 @@ def _demo(options: Any) -> int:
     from rightsx.exchange import Exchange  # noqa: PLC0415
 
     Exchange()  # compiles now, if that is still to be done: it is not to be timed
+    if options.store is not None and options.store.exists():
+        raise MisuseError(f"{options.store} exists; a demo begins with a store of its own")
 
     with options.page.open("a"):
         pass  # A page that cannot be written is better known before the market runs than after it.
@@ -153,11 +232,16 @@ def _demo(options: Any) -> int:
             seed=options.seed,
             progress=bar.step,
             clock=time.perf_counter_ns,
+            store=options.store,
         )
     finally:
         bar.close()
     print(result)
     print(result.pace_text())
+    if result.kept is not None:
+        again = "" if options.store is None else f"; `rightsx verify {options.store}` does it again"
+        counts = f"{result.kept.commands:,} commands, {result.kept.events:,} events"
+        print(f"\nkept on disk and verified: {counts}, the same state{again}")
     try:
         page = write_demo_page(result, options.page)
     except OSError as error:
@@ -210,6 +294,129 @@ def _warmup(options: Any) -> int:
         print(f"removed the compiled code of {count} other version{'s' * (count != 1)}", file=sys.stderr)
     print(warm_up())
     return HOLDS
+
+
+# ── kept markets ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _verify(options: Any) -> int:
+    from rightsx.inspection import verify_store  # noqa: PLC0415
+
+    key = _key(options.key) if options.key else None
+    if options.what[0] == "receipt" and len(options.what) == 2:  # noqa: PLR2004 - the word and the file
+        return _verify_receipt(Path(options.what[1]), key)
+    if len(options.what) != 1:
+        raise MisuseError("verify takes one STORE, or the word receipt and a FILE")
+    bar = Bar("verify", shown=not options.quiet)
+    try:
+        report = verify_store(options.what[0], key=key, progress=bar.step)
+    finally:
+        bar.close()
+    print(report)
+    return HOLDS if report.holds else FAILS
+
+
+def _verify_receipt(path: Path, key: Any) -> int:
+    from rightsx.border import iso  # noqa: PLC0415
+    from rightsx.protocol import EVENT_LENGTH, events_in  # noqa: PLC0415
+    from rightsx.receipt import parse_receipt  # noqa: PLC0415
+    from rightsx.vocabulary import describe  # noqa: PLC0415
+
+    if key is None:
+        raise MisuseError("a receipt is checked against the market's key: --key KEY")
+    receipt = parse_receipt(path.read_bytes())
+    checkpoint = receipt.check(key)
+    (event,) = events_in(EVENT_LENGTH.to_bytes(2, "little") + receipt.leaf)
+    print(f"{path}: event {receipt.event_seq} of {checkpoint.origin} is proved, in a journal of {checkpoint.size:,} events")
+    print(f"{iso(event.time_ns)}: {describe(event)}")
+    return HOLDS
+
+
+def _key(text: str) -> Any:
+    from rightsx.note import parse_verifier_key  # noqa: PLC0415
+
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        text = Path(text).read_text(encoding="utf-8")
+    try:
+        return parse_verifier_key(text)
+    except ProofError as error:
+        raise MisuseError(f"--key is neither a key nor a file with one: {error}") from None
+
+
+def _log(options: Any) -> int:
+    from rightsx.inspection import log_lines  # noqa: PLC0415
+    from rightsx.protocol import CommandKind  # noqa: PLC0415
+
+    names = {kind.name.lower(): int(kind) for kind in CommandKind}
+    wanted = [name.lower().replace(" ", "_").replace("-", "_") for name in options.kind]
+    for name in wanted:
+        if name not in names:
+            raise MisuseError(f"--kind was {name!r}; one of {', '.join(names)} is due")
+    kinds = frozenset(names[name] for name in wanted)
+    for line in log_lines(options.store, first=options.first, last=options.last, kinds=kinds, account=options.account):
+        print(line)
+    return HOLDS
+
+
+def _prove(options: Any) -> int:
+    from rightsx.inspection import read_receipt  # noqa: PLC0415
+
+    data = bytes(read_receipt(options.store, options.event))
+    if options.to is None:
+        sys.stdout.write(data.decode())
+    else:
+        options.to.write_bytes(data)
+        print(f"{options.to}: the receipt of event {options.event}")
+    return HOLDS
+
+
+def _recover(options: Any) -> int:
+    from rightsx.exchange import Exchange  # noqa: PLC0415
+    from rightsx.inspection import salvage  # noqa: PLC0415
+
+    bar = Bar("recover", shown=not options.quiet)
+    try:
+        if options.mode == "salvage":
+            if options.to is None:
+                raise MisuseError("salvage needs --to DIR, where the new store goes")
+            saved = salvage(options.store, options.to)
+            print(saved)
+            return FAILS if saved.damage else HOLDS
+        if not (options.store / "store.json").exists():
+            raise MisuseError(f"{options.store} is no store; there is no store.json")
+        with Exchange.open(options.store, mode=options.mode, keep_events=False) as market:
+            market.check()
+            print(f"{options.store}: {market.command_seq:,} commands, {market.journal.size:,} events, the books add up")
+    finally:
+        bar.close()
+    return HOLDS
+
+
+def _keygen(options: Any) -> int:
+    import secrets  # noqa: PLC0415
+
+    from rightsx.note import KEY_BYTES, make_signing_key  # noqa: PLC0415
+
+    key = make_signing_key(options.name, secrets.token_bytes(KEY_BYTES))
+    public = str(key.verifier)
+    with contextlib.closing(_Secret(options.to)) as file:
+        file.write(key.secret + "\n")
+    print(public)
+    print(f"rightsx: the secret key is in {options.to}; the line above is for everybody", file=sys.stderr)
+    return HOLDS
+
+
+class _Secret:
+    """A new file that nobody else can read."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def write(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 class Bar:

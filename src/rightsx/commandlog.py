@@ -4,9 +4,9 @@
                                                   └ header 104 B │ COMMAND[n], or one COMMAND and its payload │ end 8 B
 
 A frame's header says where it stands, which frame it follows (by the checksum of that one's header), which store and which
-opening wrote it, how many commands it holds and from which number, how large the journal was before it and with which
-root, and up to where the log was on the disk when it was written. So a frame that was moved, doubled, left from another
-time or taken from another store shows.
+opening wrote it, how many commands it holds and from which number, a size of the journal before it and the root at that
+size, and up to where the log was on the disk when it was written. So a frame that was moved, doubled, left from another time
+or taken from another store shows.
 
 How a torn end is told from damage
 - Segments are zeros before they are written, and a disk writes whole sectors of 512 bytes. So a write that a crash cut short
@@ -181,7 +181,7 @@ class LogReader:
         return [int(name) for name in self._disk.names(self._folder) if name.isdigit() and len(name) == 8]  # noqa: PLR2004
 
     def __iter__(self) -> Iterator[Frame]:
-        """Give all frames with commands in order, each checked."""
+        """Give all frames but those that begin segments in order, each checked."""
         numbers = self.segments()
         for index, number in enumerate(numbers):
             path = segment_path(self._folder, number)
@@ -198,7 +198,7 @@ class LogReader:
             if frame is None:
                 break
             offset += frame.length
-            if frame.kind in (FrameKind.BATCH, FrameKind.COLD):
+            if frame.kind != FrameKind.SEGMENT:
                 yield frame
         if offset == 0:
             raise CorruptionError("a segment begins with no frame", path, 0)
@@ -365,7 +365,7 @@ class LogWriter:
         if self._file is not None and self._durable < self._end.place:
             try:
                 self._file.sync()
-            except BaseException:
+            except OSError:
                 self.failed = True
                 raise
             self._durable = self._end.place

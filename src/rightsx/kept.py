@@ -101,7 +101,7 @@ class Kept:
     @property
     def journal(self) -> Journal:
         """The journal of a market that is kept: proofs and receipts of everything that was settled."""
-        return self._kept().journal
+        return self._kept().journal_now()
 
     def sync(self) -> int:
         """Make everything acknowledged so far safe on the disk; gives the number of the last command that is."""
@@ -123,6 +123,11 @@ class Kept:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+    @property
+    def command_seq(self) -> int:
+        """How many commands there were, refused ones included."""
+        return self._twin.command_seq
 
     def _kept(self) -> DurableTwin:
         if self._keeper is None:

@@ -24,7 +24,8 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -60,9 +61,17 @@ FORMAT: Final = 1
 DURABILITIES: Final = ("disk", "os", "none")
 MODES: Final = ("tail", "strict")
 HEADER_FILE: Final = "store.json"
-REPLAY_BATCH: Final = 65_536
-HELD_COMMANDS: Final = 1_024
+REPLAY_FRAMES: Final = 4_096  # replayed at once
+HELD_BYTES: Final = 1_024 * COMMAND.itemsize
+KEPT_BYTES: Final = 256 * EVENT.itemsize  # of events, until the journal is told: hashing few at a time costs more
+KINDS: Final = frozenset(map(int, CommandKind))
+COMMAND_STRUCT: Final = Struct("<q4B3I6qQ")
+KIND_AT: Final = 8  # where a COMMAND says what it is
+SEQ_AT: Final = 24  # where an EVENT says whose it is
 NO_EVENTS: Final = np.zeros(0, EVENT)
+Answer = TypeVar("Answer", bytes, np.ndarray)
+
+assert COMMAND_STRUCT.size == COMMAND.itemsize
 
 
 class StoreHeader(NamedTuple):
@@ -116,8 +125,9 @@ class Store:
         origin: str | None = None,
         signer: SigningKey | None = None,
         writes: bool = True,
+        compares: bool = False,
     ) -> None:
-        """Open the folder, or make it if it is to be written to."""
+        """Open the folder, or make it if it is to be written to; with `compares` the journal's files are read, too."""
         self.path = path
         self.disk: Disk = disk or RealDisk()
         self.writes = writes
@@ -136,7 +146,12 @@ class Store:
             self.tag = int.from_bytes(self.digest[:4], "little")
             self._same(venue, origin)
             self.journal = Journal(
-                path / "journal", origin=self.header.origin, signer=signer, secret=self._secret(), writes=writes, disk=self.disk
+                path / "journal",
+                origin=self.header.origin,
+                signer=signer,
+                secret=self._secret(),
+                writes=writes or compares,
+                disk=self.disk,
             )
         except BaseException:
             self.close()
@@ -188,6 +203,15 @@ class Store:
 # ── a durable twin ───────────────────────────────────────────────────────────────────────────────
 
 
+class Ahead(NamedTuple):
+    """Commands on their way through the log: their bytes, a payload, the first one's number, events so far."""
+
+    rows: bytes
+    payload: bytes
+    first: int
+    done: list[np.ndarray]
+
+
 class DurableTwin:
     """A twin whose commands are in a store before it applies them. It answers as the twin does.
 
@@ -203,12 +227,12 @@ class DurableTwin:
         self._options = options
         self._log: LogWriter | None = None
         self._process = os.getpid()
-        self._held: list[np.ndarray] = []  # acknowledged under "none", and in no frame yet
-        self._held_from: tuple[int, bytes] = (0, b"")
-        self._ahead: tuple[np.ndarray, bytes, int] | None = None  # logged, not yet applied to the end; the first one's number
-        self._done: list[np.ndarray] = []  # events of those among them that are applied
+        self._held = bytearray()  # COMMANDs acknowledged under "none", and in no frame yet
+        self._ahead: Ahead | None = None
         self._unread = NO_EVENTS
-        self._root = self.journal.root()
+        self._events = bytearray()  # EVENTs that the journal does not have yet
+        self._told = 0  # the last command whose events the journal has, or had before these
+        self._stated = (0, self.journal.root())  # what frames say of the journal: its size and root when it was last told
 
     def __getattr__(self, name: str) -> Any:
         """Let the twin answer questions."""
@@ -218,40 +242,35 @@ class DurableTwin:
 
     def recover(
         self, hear: Callable[[np.ndarray], None], *, mode: str = "tail", progress: Callable[[int, int], None] | None = None
-    ) -> None:
+    ) -> LogReader:
         """Apply the whole log, compare it with what was recorded, and go on from its end; `hear` is given all events.
 
-        `progress` is told how many commands are applied, and of how many bytes of log. Raises `CorruptionError` or
-        `DivergenceError`, and then the store is as it was.
+        `progress` is told how many commands are applied, and of how many bytes of log. Gives the reader, at its end.
+        Raises `CorruptionError` or `DivergenceError`, and then the store is as it was.
         """
         if mode not in MODES:
             raise MisuseError(f"mode was {mode!r}; one of {', '.join(MODES)} is due")
         reader = self.store.reader(strict=mode == "strict")
-        rows: list[np.ndarray] = []
-        count = 0
+        bodies: list[bytes] = []
 
-        def apply_rows() -> None:
-            nonlocal count
-            if rows:
-                self._replay(np.concatenate(rows), b"", hear)
-                rows.clear()
-                count = 0
+        def apply_bodies() -> None:
+            if bodies:
+                hear(self._replay(b"".join(bodies), b""))
+                bodies.clear()
             if progress is not None:
                 progress(self.twin.command_seq, reader.size_bytes)
 
         for frame in reader:
-            cold = frame.kind == FrameKind.COLD
-            if cold or count + frame.commands > REPLAY_BATCH:
-                apply_rows()
-                self._compare(frame.journal_size, frame.root, frame.first_seq)
-            command = np.frombuffer(frame.body, COMMAND, frame.commands)
-            if cold:
-                payload = frame.body[COMMAND.itemsize :][: int(command[0]["qty"])]
-                self._replay(command, payload, hear)
-            else:
-                rows.append(command)
-                count += frame.commands
-        apply_rows()
+            if frame.kind != FrameKind.BATCH or frame.journal_size != self._stated[0] or len(bodies) >= REPLAY_FRAMES:
+                apply_bodies()
+            self._reach(frame.journal_size, frame.root, frame.first_seq)
+            if frame.kind == FrameKind.BATCH:
+                bodies.append(frame.body)
+            elif frame.kind == FrameKind.COLD:
+                row, rest = frame.body[: COMMAND.itemsize], frame.body[COMMAND.itemsize :]
+                hear(self._replay(row, rest[: int(np.frombuffer(row, COMMAND)[0]["qty"])]))
+        apply_bodies()
+        self._journal()
         promised = self.journal.promised
         if promised is not None and self.journal.size < promised.size:
             raise DivergenceError(
@@ -259,35 +278,43 @@ class DurableTwin:
             )
         if self.store.writes:
             self._log = self.store.writer(reader.end, **self._options)
-            self._append(FrameKind.OPEN, 0, b"")
+            self._log.append(FrameKind.OPEN, 0, b"", *self._stated)
             self._log.sync()
+        return reader
 
-    def _replay(self, rows: np.ndarray, payload: bytes, hear: Callable[[np.ndarray], None]) -> None:
+    def _replay(self, rows: bytes, payload: bytes) -> np.ndarray:
         events = self._apply(rows, payload)
-        self._journal(events)
-        hear(events)
+        self._keep(events)
+        return events
 
-    def _compare(self, size: int, root: bytes, seq: int) -> None:
-        """Hold the journal against what a frame says of it."""
-        if (self.journal.size, self._root) != (size, root):
+    def _reach(self, size: int, root: bytes, seq: int) -> None:
+        """Give the journal events up to a size that a frame states, and hold its root against the frame's."""
+        if (size, root) == self._stated:
+            return
+        events = np.frombuffer(bytes(self._events), EVENT)
+        self.journal.append(events[(events["event_seq"] >= self.journal.size) & (events["event_seq"] < size)])
+        self._stated = self.journal.size, self.journal.root()
+        self._events = bytearray(events[events["event_seq"] >= size].tobytes())
+        if self._stated != (size, root):
             raise DivergenceError(
                 f"before command {seq} the log states a journal of {size} events with root {root.hex()}; "
-                f"its commands give {self.journal.size} and {self._root.hex()}"
+                f"its commands give {self._stated[0]} and {self._stated[1].hex()}"
             )
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────
 
     def apply_raw(self, command: Command, payload: bytes = b"") -> bytes:
         """Log one command, apply it, and give the bytes of its EVENTs; checked as by the twin, before it is logged."""
-        if command.kind not in CommandKind._value2member_map_:
+        if command.kind not in KINDS:
             raise MisuseError(f"kind was {command.kind}; no command has that number", Refusal.BadTerms)
         if command.kind >= FIRST_COLD_KIND:
             unpack(command, payload)
         elif payload:
             raise MisuseError("a payload came with a command that has none", Refusal.BadTerms)
         self._ready()
-        row = np.array([tuple(command)], COMMAND)
-        return self._complete(self._resolved(row), payload, cold=command.kind >= FIRST_COLD_KIND).tobytes()
+        if command.time_ns == AT_ENGINE_CLOCK:
+            command = command._replace(time_ns=self.twin.clock_ns)
+        return self._complete(COMMAND_STRUCT.pack(*command), payload, lambda: self.twin.apply_raw(command, payload))
 
     def apply_batch(self, records: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Log COMMAND[n] as one frame, apply them, and give EVENT[m], in `out` if they fit."""
@@ -295,7 +322,8 @@ class DurableTwin:
         self._ready()
         if not len(records):
             return self.twin.apply_batch(records, out)
-        return self._complete(self._resolved(records.copy()), b"", cold=False, out=out)
+        rows = self._resolved(records.copy())
+        return self._complete(rows.tobytes(), b"", lambda: self.twin.apply_batch(rows, out))
 
     def short_way(self) -> None:
         """Give nothing: every command goes through the log."""
@@ -334,81 +362,108 @@ class DurableTwin:
             rows["time_ns"] = np.where(unstamped, clock, times)
         return rows
 
-    def _complete(self, rows: np.ndarray, payload: bytes, *, cold: bool, out: np.ndarray | None = None) -> np.ndarray:
-        """Log, apply, journal."""
+    def _complete(self, rows: bytes, payload: bytes, apply: Callable[[], Answer]) -> Answer:
+        """Log, apply, keep for the journal; `apply` gives the events."""
         assert self._log is not None
-        if cold or self.durability != "none":
-            self._release()
-            self._append(FrameKind.COLD if cold else FrameKind.BATCH, len(rows), rows.tobytes() + payload)
-            if self.durability == "disk":
-                self._log.sync()
-        else:
-            self._hold(rows)
-        # From here the commands will be applied, if not by this call then by the next.
-        self._done = []
-        self._ahead = rows, payload, self._log.next_seq + sum(map(len, self._held)) - len(rows)
+        self._ahead = Ahead(rows, payload, self._next_seq(), [])
         try:
-            events = self._apply(rows, payload, out)
-            self._unread = events
-            self._journal(events)
+            self._write(rows, payload)
+            # From here the commands will be applied, if not by this call then by the next.
+            events = apply()
+            self._unread = NO_EVENTS
+            self._keep(events)
             self._ahead = None
         except BaseException:
             if not self.twin.resumable:
-                self._log.failed = True  # Half a command is done; the log has it whole.
+                self._log.failed = True  # Half a command may be done; the log has it whole.
                 raise
             self._finish()
             raise
         return events
 
-    def _apply(self, rows: np.ndarray, payload: bytes, out: np.ndarray | None = None) -> np.ndarray:
-        if int(rows[0]["kind"]) < FIRST_COLD_KIND:
-            return self.twin.apply_batch(rows, out)
-        return np.frombuffer(self.twin.apply_raw(Command._make(rows[0].item()), payload), EVENT)
-
-    def _journal(self, events: np.ndarray) -> None:
-        """Give the journal the events that it does not have yet; done twice it is done once."""
-        leaves = events[events["event_seq"] >= self.journal.size] if len(events) else events
-        if len(leaves):
-            self.journal.append(leaves)
-        self._root = self.journal.root()
-
-    def _finish(self) -> None:
-        """Apply what was logged and not yet applied to its end, and journal it. May be cut short and done again."""
-        if self._ahead is None:
-            return
-        rows, payload, first = self._ahead
-        told = int(self._done[-1][-1]["command_seq"]) if self._done else first - 1
-        done = self.twin.take_unread(told)
-        if len(done):
-            self._done.append(done)
-        rest = rows[self.twin.command_seq - first + 1 :]
-        if len(rest):
-            self._done.append(self._apply(rest, payload))
-        self._unread = np.concatenate(self._done)
-        self._journal(self._unread)
-        self._ahead = None
-
-    # ── the log ──────────────────────────────────────────────────────────────────────────────────
-
-    def _append(self, kind: FrameKind, count: int, body: bytes) -> None:
+    def _write(self, rows: bytes, payload: bytes) -> None:
+        """Write commands as a frame, or hold them for one."""
         assert self._log is not None
-        self._log.append(kind, count, body, self.journal.size, self._root)
-
-    def _hold(self, rows: np.ndarray) -> None:
-        """Keep commands for the next frame."""
-        if not self._held:
-            self._held_from = self.journal.size, self._root
-        self._held.append(rows)
-        if sum(map(len, self._held)) >= HELD_COMMANDS:
-            self._release()
+        cold = rows[KIND_AT] >= FIRST_COLD_KIND
+        if self.durability == "none" and not cold:
+            self._held += rows
+            if len(self._held) >= HELD_BYTES:
+                self._release()
+            return
+        self._release()
+        count = len(rows) // COMMAND.itemsize
+        self._log.append(FrameKind.COLD if cold else FrameKind.BATCH, count, rows + payload, *self._stated)
+        if self.durability == "disk":
+            self._log.sync()
 
     def _release(self) -> None:
         """Write the commands that are held as a frame."""
         assert self._log is not None
         if self._held:
-            rows = np.concatenate(self._held)
-            self._log.append(FrameKind.BATCH, len(rows), rows.tobytes(), *self._held_from)
-            self._held = []
+            rows = bytes(self._held)
+            self._log.append(FrameKind.BATCH, len(rows) // COMMAND.itemsize, rows, *self._stated)
+            self._held = bytearray()
+
+    def _next_seq(self) -> int:
+        """Give the number that the next command takes."""
+        assert self._log is not None
+        return self._log.next_seq + len(self._held) // COMMAND.itemsize
+
+    def _apply(self, rows: bytes, payload: bytes) -> np.ndarray:
+        """Let the twin apply commands as they stand in the log."""
+        if rows[KIND_AT] < FIRST_COLD_KIND:
+            return self.twin.apply_batch(np.frombuffer(rows, COMMAND))
+        return np.frombuffer(self.twin.apply_raw(Command._make(COMMAND_STRUCT.unpack(rows)), payload), EVENT)
+
+    def _finish(self) -> None:
+        """Apply what was logged and not yet applied to its end, once it is safe. May be cut short and done again."""
+        ahead = self._ahead
+        if ahead is None:
+            return
+        assert self._log is not None
+        if self._log.failed or self._next_seq() == ahead.first:
+            self._ahead = None  # It never got into the log.
+            return
+        if self.durability == "disk":
+            self._log.sync()
+        done = ahead.done
+        told = int(done[-1][-1]["command_seq"]) if done else ahead.first - 1
+        unread = self.twin.take_unread(told)
+        if len(unread):
+            done.append(unread.copy())
+        rest = ahead.rows[(self.twin.command_seq - ahead.first + 1) * COMMAND.itemsize :]
+        if rest:
+            done.append(self._apply(rest, ahead.payload))
+        self._unread = np.concatenate(done)
+        self._keep(self._unread)
+        self._ahead = None
+
+    # ── the journal ──────────────────────────────────────────────────────────────────────────────
+
+    def _keep(self, events: np.ndarray | bytes) -> None:
+        """Keep events for the journal, and tell it if there are many; events that it has or that are kept are passed over."""
+        raw = events if isinstance(events, bytes) else events.tobytes()
+        last = seq_at(self._events, len(self._events) - EVENT.itemsize) if self._events else self._told
+        if raw and seq_at(raw, 0) <= last:
+            rows = np.frombuffer(raw, EVENT)
+            raw = rows[rows["command_seq"] > last].tobytes()
+        self._events += raw
+        if len(self._events) >= KEPT_BYTES and self._log is not None:
+            self._journal()
+
+    def _journal(self) -> None:
+        """Give the journal the events that are kept for it; done twice it is done once."""
+        if self._held:
+            self._release()  # A frame states nothing of its own commands.
+        if self._events:
+            events = np.frombuffer(bytes(self._events), EVENT)
+            self.journal.append(events[events["event_seq"] >= self.journal.size])
+            self._told = int(events[-1]["command_seq"])
+            self._events = bytearray()
+        if self.journal.size != self._stated[0]:
+            self._stated = self.journal.size, self.journal.root()
+
+    # ── the store ────────────────────────────────────────────────────────────────────────────────
 
     def sync(self) -> int:
         """Make everything acknowledged so far safe; gives the number of the last command that is."""
@@ -421,7 +476,12 @@ class DurableTwin:
     def publish(self) -> Published:
         """Make everything acknowledged safe, then publish the journal."""
         self.sync()
-        return self.journal.publish()
+        return self.journal_now().publish()
+
+    def journal_now(self) -> Journal:
+        """Give the journal, with the events of all commands so far."""
+        self._journal()
+        return self.journal
 
     def close(self) -> None:
         """Make everything safe, say so in the log, and let another writer have the store."""
@@ -429,7 +489,8 @@ class DurableTwin:
             if self._log is not None and not self._log.failed and os.getpid() == self._process:
                 self._finish()
                 self._release()
-                self._append(FrameKind.CLOSE, 0, b"")
+                self._journal()
+                self._log.append(FrameKind.CLOSE, 0, b"", *self._stated)
                 self._log.sync()
         finally:
             if self._log is not None:
@@ -437,6 +498,11 @@ class DurableTwin:
             self._log = None
             self.journal.close()
             self.store.close()
+
+
+def seq_at(raw: bytes | bytearray, start: int) -> int:
+    """Give the number of the command that the EVENT at a byte belongs to."""
+    return int.from_bytes(raw[start + SEQ_AT : start + SEQ_AT + 8], "little")
 
 
 def open_twin(

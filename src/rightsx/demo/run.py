@@ -15,6 +15,7 @@ adds up. This file only keeps the calendar.
 Invariants
 - The same arguments give the same commands, the same state hash and the same table. No clock decides anything.
 - The market is audited at every sixth of the way and at the end (`Exchange.check`), by its own full audit.
+- It is kept in a store, which is read again at the end and must give the same market (`verify_store`).
 - Everything is bounded: 10 to 1,000 days, 2 to 1,000 series, 10 to 100,000 holders.
 
 Costs: about one command per holder and two days; the default demo is some eighty thousand commands.
@@ -28,15 +29,20 @@ from __future__ import annotations
 
 import heapq
 import random
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from rightsx.demo.crowd import HABITS, SHARES, Crowd, Person
 from rightsx.demo.scene import CHANNELS, HOUR_NS, Scene, Shop, plans_draw, shop_count, shop_names
 from rightsx.demo.stopwatch import Stopwatch
 from rightsx.demo.sums import Book, DemoResult, Quote, Reading, conservation
-from rightsx.errors import MisuseError
+from rightsx.errors import AuditError, MisuseError
 from rightsx.exchange import Exchange
+from rightsx.inspection import verify_store
 from rightsx.protocol import DAY_NS, T0_NS, Refusal
 from rightsx.vocabulary import integer
 
@@ -51,6 +57,7 @@ AUDITS: Final = 6
 SAMPLES: Final = 240
 BEGINNER_FACE: Final = 400_000  # what a beginner may hold of one product, in face
 GIFT_FEE: Final = 50
+ORIGIN: Final = "demo.rightsx.example"
 
 __all__ = ["BOUNDS", "DemoResult", "run_demo"]
 
@@ -64,6 +71,7 @@ def run_demo(
     engine: Literal["compiled", "reference"] = "compiled",
     progress: Callable[[int, int, str], None] | None = None,
     clock: Callable[[], int] | None = None,
+    store: Path | str | None = None,
 ) -> DemoResult:
     """Play a market of `series` series and `holders` people for `days` days, and add it up.
 
@@ -71,27 +79,35 @@ def run_demo(
     sums, from (0, days + 1, …) to (days + 1, days + 1, …). Raises `MisuseError` (BadTerms) for a number
     that is no integer or out of `BOUNDS`, and what `Exchange` raises for an unknown engine; `AuditError`
     if the books of the market do not add up. Equal arguments give equal results. `clock` (ns, such as
-    `time.perf_counter_ns`) times the market's verbs, which decides nothing: `result.seconds`.
+    `time.perf_counter_ns`) times the market's verbs, which decides nothing: `result.seconds`. The market is kept in the
+    folder `store`, or one that is removed again, and that store is verified at the end: `result.kept`.
     """
     tell = progress or _silent
     _check(days=days, series=series, holders=holders, seed=seed)
     steps = int(days) + 1
     tell(0, steps, "setting up")
-    market = Exchange(engine=engine, gift_fee=GIFT_FEE)
-    watch = Stopwatch(market, clock or _no_time)
-    rng = random.Random(int(seed))  # noqa: S311 - a market, not a secret
-    crowd = _open(cast("Exchange", watch), int(days), int(series), int(holders), rng)
-    arrivals = _arrivals(crowd)
-    for day in range(days):
-        _play(crowd, day, arrivals[day])
-        if (day + 1) % max(1, days // AUDITS) == 0:
-            crowd.market.check()
-        tell(day + 1, steps, f"day {day + 1:,} of {days:,}")
-    crowd.desk.note("advance", crowd.market.advance(to=crowd.scene.end_ns))
-    crowd.market.check()
-    result = _add_up(crowd, market, series=int(series), seed=int(seed), engine=engine, seconds=watch.elapsed_ns / 1e9)
+    with ExitStack() as stack:
+        folder = Path(store) if store is not None else Path(stack.enter_context(TemporaryDirectory(prefix="rightsx-"))) / "store"
+        market = stack.enter_context(Exchange.open(folder, engine=engine, durability="os", gift_fee=GIFT_FEE, origin=ORIGIN))
+        watch = Stopwatch(market, clock or _no_time)
+        rng = random.Random(int(seed))  # noqa: S311 - a market, not a secret
+        crowd = _open(cast("Exchange", watch), int(days), int(series), int(holders), rng)
+        arrivals = _arrivals(crowd)
+        for day in range(days):
+            _play(crowd, day, arrivals[day])
+            if (day + 1) % max(1, days // AUDITS) == 0:
+                crowd.market.check()
+            tell(day + 1, steps, f"day {day + 1:,} of {days:,}")
+        crowd.desk.note("advance", crowd.market.advance(to=crowd.scene.end_ns))
+        crowd.market.check()
+        result = _add_up(crowd, market, series=int(series), seed=int(seed), engine=engine, seconds=watch.elapsed_ns / 1e9)
+        market.publish()
+        market.close()
+        kept = verify_store(folder, engine=engine)
+    if (kept.state_hash, kept.holds) != (result.state_hash, True):
+        raise AuditError(f"the store of the demo gives another market: {kept}")
     tell(steps, steps, "done")
-    return result
+    return replace(result, kept=kept)
 
 
 def _no_time() -> int:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rightsx.exchange import Exchange
+    from rightsx.inspection import StoreReport
     from rightsx.protocol import Event
     from rightsx.views import Level
 
@@ -220,6 +221,7 @@ class DemoResult:
     book: Book | None
     market: Exchange = field(repr=False, compare=False)
     seconds: float = field(default=0.0, repr=False, compare=False)  # in the market's verbs, if somebody held a watch
+    kept: StoreReport | None = field(default=None, repr=False, compare=False)  # what its store was found to be
 
     @property
     def command_count(self) -> int:
