@@ -1,4 +1,4 @@
-"""Measures everything: the order book and its rivals, the exchange, the wheel, the hashing, the worst of a book, the reference.
+"""Measures everything: the order book and its rivals, the exchange, wheel, hashing, keeping, the worst of a book, the reference.
 
     python benchmarks/bench.py [--quick] [--runs 5] [--only book,exchange] [--no-rivals] [--no-append]
 
@@ -20,6 +20,7 @@ import bench_exchange
 import bench_expiry
 import bench_hashing
 import bench_reference
+import bench_storage
 import bench_worst
 import workloads
 from telling import Table, append, machine, show
@@ -53,6 +54,11 @@ def hashing(scale: int, runs: int, **_: bool) -> Told:
     return [bench_hashing.measured(MILLION // scale, runs)], []
 
 
+def storage(scale: int, runs: int, **_: bool) -> Told:
+    """Measure keeping a market."""
+    return bench_storage.measured(MILLION // scale, runs), []
+
+
 def worst(scale: int, runs: int, **_: bool) -> Told:
     """Measure the worst calls beside a million orders, growth, memory."""
     return bench_worst.measured(MILLION // scale, 20_000 // scale, runs), []
@@ -68,6 +74,7 @@ PARTS: Final[dict[str, Callable[..., Told]]] = {
     "exchange": exchange,
     "expiry": expiry,
     "hashing": hashing,
+    "storage": storage,
     "worst": worst,
     "reference": reference,
 }

@@ -48,6 +48,12 @@ CALLS: Final = 200_000
 def stage(series: int, *, engine: Any = "compiled", keep_events: bool = False) -> Exchange:
     """Make a market in which the flow's owners have cash and units to spare. O(series × owners)."""
     market = Exchange(engine=engine, keep_events=keep_events)
+    furnish(market, series)
+    return market
+
+
+def furnish(market: Exchange, series: int) -> None:
+    """Open accounts in an empty market, and give them cash and units to spare."""
     shop = market.register_merchant("bench", time_ns=START)
     for number in range(series):
         list_series(market, shop, f"card {number}")
@@ -64,7 +70,6 @@ def stage(series: int, *, engine: Any = "compiled", keep_events: bool = False) -
     )
     events = market.apply_batch(np.concatenate([owners, cash, units]))
     assert not (events["kind"] == EventKind.REFUSED).any()
-    return market
 
 
 def list_series(market: Exchange, shop: int, product: str) -> Created:

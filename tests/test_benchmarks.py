@@ -12,6 +12,7 @@ import bench_book
 import bench_exchange
 import bench_hashing
 import bench_reference
+import bench_storage
 import bench_worst
 import numpy as np
 import pytest
@@ -206,3 +207,13 @@ def test_everything_can_be_measured_and_is_kept_unless_it_was_quick(monkeypatch,
     with pytest.raises(SystemExit):
         bench.main()
     assert "'books' is not some of book,exchange" in capsys.readouterr().err
+
+
+@pytest.mark.unaudited
+def test_the_storage_benchmark_commits_the_same_market_in_every_batch():
+    commits, publish, back = bench_storage.measured(60, 1)
+    states = {(row[1], row[-1]) for row in commits[1]}
+    assert len({state for count, state in states if count == max(count for count, _ in states)}) == 1
+    assert len(commits[1]) == 5
+    assert len(publish[1]) == 1
+    assert len(back[1]) == 2

@@ -20,6 +20,7 @@ Sources: RFC 6962; C2SP tlog-tiles, tlog-checkpoint, tlog-proof.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -41,7 +42,7 @@ from rightsx.receipt import Receipt
 from rightsx.tiles import TILE_LEVELS, TILE_WIDTH, TileReader, bundle_path, fold, tile_path, tile_widths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rightsx.disk import Disk, File
     from rightsx.note import SigningKey
@@ -111,6 +112,47 @@ class Tree:
             self.first[level] = keep
 
 
+class Records:
+    """Records that are not in files yet, as the arrays that they came in: none is copied or moved."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.first = 0  # the number of the first of them
+        self._arrays: list[np.ndarray] = []
+        self._starts: list[int] = []
+
+    def keep(self, start: int, rows: np.ndarray) -> None:
+        """Add EVENT[n] from number `start` on; what stands there from a call that was cut short is dropped."""
+        while self._starts and self._starts[-1] >= start:
+            self._starts.pop()
+        del self._arrays[len(self._starts) :]
+        self._arrays.append(rows)
+        self._starts.append(start)
+
+    def read(self, first: int, count: int) -> bytes:
+        """Give the bytes of `count` records from number `first` on, or as many as there are."""
+        pieces = []
+        for index in range(bisect_right(self._starts, first) - 1, len(self._starts)):
+            at = first - self._starts[index]
+            rows = self._arrays[index][at : at + count]
+            pieces.append(rows.tobytes())
+            first, count = first + len(rows), count - len(rows)
+            if not count:
+                break
+        return b"".join(pieces)
+
+    def let_go(self, until: int) -> None:
+        """Drop records before number `until`, which is where one of the arrays begins, or the end of all."""
+        index = bisect_left(self._starts, until)
+        self.first = until
+        del self._starts[:index]
+        del self._arrays[:index]
+
+    def arrays(self) -> list[np.ndarray]:
+        """List what there is."""
+        return list(self._arrays)
+
+
 # ── the journal ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -168,8 +210,7 @@ class Journal:
         self._secret = secret
         self._disk: Disk = disk or RealDisk()
         self._tree = Tree()
-        self._records = bytearray()  # that are not in files yet, from number `_written` on
-        self._written = 0
+        self._records = Records()
         self._tiled = 0  # the size up to which tiles are in files
         self._open_records = open_records
         self._writes = writes
@@ -206,7 +247,7 @@ class Journal:
         """
         if not isinstance(events, np.ndarray) or events.dtype != EVENT or events.ndim != 1:
             raise MisuseError(f"events were {getattr(events, 'dtype', type(events).__name__)}; a NumPy array EVENT[n] is due")
-        leaves = events[events["event_seq"] != NOT_A_LEAF]
+        leaves = _leaves(events)
         due = np.arange(self.size, self.size + len(leaves))
         strange = np.flatnonzero(leaves["event_seq"] != due)
         if len(strange):
@@ -228,10 +269,10 @@ class Journal:
         self._take(leaves, hashes)
 
     def _take(self, leaves: np.ndarray, hashes: np.ndarray) -> None:
-        """Keep records and their hashes; the records of a call that was cut short before are overwritten."""
-        del self._records[(self.size - self._written) * RECORD_BYTES :]
-        self._records += leaves.view(np.uint8).data
-        self._tree.append(hashes)
+        """Keep records and their hashes."""
+        if len(leaves):
+            self._records.keep(self.size, leaves)
+            self._tree.append(hashes)
 
     # ── publishing ───────────────────────────────────────────────────────────────────────────────
 
@@ -262,12 +303,13 @@ class Journal:
 
     def _write_entries(self) -> None:
         assert self._folder is not None
-        while self._records:
-            number, inside = divmod(self._written, SEGMENT_ENTRIES)
-            data = bytes(self._records[: (SEGMENT_ENTRIES - inside) * RECORD_BYTES])
-            self._put(self._entries(number), inside * RECORD_BYTES, data)
-            self._written += len(data) // RECORD_BYTES
-            del self._records[: len(data)]
+        records = self._records
+        for rows in records.arrays():
+            first = records.first
+            for start, stop in _segments(first, first + len(rows)):
+                number, inside = divmod(start, SEGMENT_ENTRIES)
+                self._put(self._entries(number), inside * RECORD_BYTES, rows[start - first : stop - first].tobytes())
+            records.let_go(first + len(rows))
 
     def _put(self, file: File, offset: int, data: bytes) -> None:
         """Write bytes, unless they are there."""
@@ -281,16 +323,16 @@ class Journal:
         """Say where the events begin to differ from the records on the disk."""
         told = f"the first {size} events give another root than the checkpoint states"
         assert self._folder is not None
-        for number in range(self._written // SEGMENT_ENTRIES, -(-size // SEGMENT_ENTRIES)):
+        for start, stop in _segments(self._records.first, size):
+            number, inside = divmod(start, SEGMENT_ENTRIES)
             path = entries_file(self._folder, number)
             if not self._disk.exists(path):
                 break
-            start = (number * SEGMENT_ENTRIES - self._written) * RECORD_BYTES
-            there = read_whole(self._disk, path)
-            given = bytes(self._records[start : start + SEGMENT_ENTRIES * RECORD_BYTES])
+            there = read_whole(self._disk, path)[inside * RECORD_BYTES :]
+            given = self._records.read(start, stop - start)
             for at in range(0, min(len(there), len(given)), RECORD_BYTES):
                 if there[at : at + RECORD_BYTES] != given[at : at + RECORD_BYTES]:
-                    return f"{told}; the first that differs from {path} is event {number * SEGMENT_ENTRIES + at // RECORD_BYTES}"
+                    return f"{told}; the first that differs from {path} is event {start + at // RECORD_BYTES}"
         return told
 
     def _entries(self, number: int) -> File:
@@ -344,9 +386,8 @@ class Journal:
 
     def _read_records(self, first: int, count: int) -> bytes:
         """Read records, all of them in files or none, and in one segment."""
-        if first >= self._written:
-            start = (first - self._written) * RECORD_BYTES
-            return bytes(self._records[start : start + count * RECORD_BYTES])
+        if first >= self._records.first:
+            return self._records.read(first, count)
         assert self._folder is not None
         number, inside = divmod(first, SEGMENT_ENTRIES)
         path = entries_file(self._folder, number)
@@ -404,6 +445,22 @@ class Journal:
         for file in self._files.values():
             file.close()
         self._files = {}
+
+
+def _leaves(events: np.ndarray) -> np.ndarray:
+    """Copy those of EVENT[n] that are leaves."""
+    # As bytes, because NumPy copies records field by field.
+    raw = np.ascontiguousarray(events).view(np.uint8).reshape(-1, RECORD_BYTES)
+    are = events["event_seq"] != NOT_A_LEAF
+    return (raw.copy() if are.all() else raw[are]).view(EVENT).reshape(-1)
+
+
+def _segments(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut a range of records where files of them begin."""
+    while start < end:
+        stop = min(end, (start // SEGMENT_ENTRIES + 1) * SEGMENT_ENTRIES)
+        yield start, stop
+        start = stop
 
 
 def entries_file(folder: Path, number: int) -> Path:

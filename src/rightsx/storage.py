@@ -63,7 +63,8 @@ MODES: Final = ("tail", "strict")
 HEADER_FILE: Final = "store.json"
 REPLAY_FRAMES: Final = 4_096  # replayed at once
 HELD_BYTES: Final = 1_024 * COMMAND.itemsize
-KEPT_BYTES: Final = 256 * EVENT.itemsize  # of events, until the journal is told: hashing few at a time costs more
+MANY: Final = 256  # events that the journal is told of at once: hashing few at a time costs more
+KEPT_BYTES: Final = MANY * EVENT.itemsize
 KINDS: Final = frozenset(map(int, CommandKind))
 COMMAND_STRUCT: Final = Struct("<q4B3I6qQ")
 KIND_AT: Final = 8  # where a COMMAND says what it is
@@ -322,8 +323,9 @@ class DurableTwin:
         self._ready()
         if not len(records):
             return self.twin.apply_batch(records, out)
-        rows = self._resolved(records.copy())
-        return self._complete(rows.tobytes(), b"", lambda: self.twin.apply_batch(rows, out))
+        rows = np.frombuffer(bytearray(records.tobytes()), COMMAND)  # NumPy copies records field by field
+        raw = self._resolved(rows).tobytes()
+        return self._complete(raw, b"", lambda: self.twin.apply_batch(rows, out))
 
     def short_way(self) -> None:
         """Give nothing: every command goes through the log."""
@@ -442,8 +444,17 @@ class DurableTwin:
 
     def _keep(self, events: np.ndarray | bytes) -> None:
         """Keep events for the journal, and tell it if there are many; events that it has or that are kept are passed over."""
-        raw = events if isinstance(events, bytes) else events.tobytes()
         last = seq_at(self._events, len(self._events) - EVENT.itemsize) if self._events else self._told
+        if (
+            not isinstance(events, bytes)
+            and len(events) >= MANY
+            and int(events[0]["command_seq"]) > last
+            and self._log is not None
+        ):
+            self._journal()
+            self._tell(events)
+            return
+        raw = events if isinstance(events, bytes) else events.tobytes()
         if raw and seq_at(raw, 0) <= last:
             rows = np.frombuffer(raw, EVENT)
             raw = rows[rows["command_seq"] > last].tobytes()
@@ -456,12 +467,18 @@ class DurableTwin:
         if self._held:
             self._release()  # A frame states nothing of its own commands.
         if self._events:
-            events = np.frombuffer(bytes(self._events), EVENT)
-            self.journal.append(events[events["event_seq"] >= self.journal.size])
-            self._told = int(events[-1]["command_seq"])
+            self._tell(np.frombuffer(bytes(self._events), EVENT))
             self._events = bytearray()
         if self.journal.size != self._stated[0]:
             self._stated = self.journal.size, self.journal.root()
+
+    def _tell(self, events: np.ndarray) -> None:
+        """Give the journal events, unless it has them."""
+        fresh = np.flatnonzero(events["event_seq"] >= self.journal.size)
+        if len(fresh):
+            self.journal.append(events[fresh[0] :])
+            self._stated = self.journal.size, self.journal.root()
+        self._told = int(events[-1]["command_seq"])
 
     # ── the store ────────────────────────────────────────────────────────────────────────────────
 
