@@ -59,6 +59,46 @@ A voucher: id, account, qty, value, lock ns, redeemable until ns, lapse ns, time
 
 `OrderBook.state_hash()` is the SHA-256 of the decimal text of its rows: every queue in order, then generations and free slots.
 
+## A store
+
+A folder. `store.json`: format, rules version, the store's id, the journal's origin, the venue, and `check`, the first 16 hexadecimal
+digits of the SHA-256 of the object without it as Python's `json.dumps` writes it; two opens of one store give one file, byte for byte.
+`secret`: 32 bytes, for the owner alone. `lock`: who holds its lock writes. `log/00000001` …: the command log. `journal/public`: a C2SP
+tiled log ([tlog-tiles](https://c2sp.org/tlog-tiles): `checkpoint`, `tile/…`). `journal/entries/00000000` …: records of 120 bytes,
+65,536 a file; any 256 of them from a multiple of 256 on are a C2SP entry bundle.
+
+### A frame of the log
+
+Segments are files filled with zeros when they are made; frames follow each other from the first byte, each of a multiple of 8 bytes.
+
+| field | offset | type | |
+|---|---:|---|---|
+| magic | 0 | 4 bytes | `RXLF` |
+| kind | 4 | u1 | 1 SEGMENT, 2 OPEN, 3 BATCH, 4 COLD, 5 CLOSE |
+| version | 5 | u1 | 1 |
+| rules | 6 | <u2 | the rules version |
+| length | 8 | <u4 | of the whole frame, bytes |
+| count | 12 | <u4 | commands in it |
+| epoch | 16 | <u4 | which opening of the store wrote it, from 1 |
+| tag | 20 | <u4 | the first 4 bytes of the SHA-256 of `store.json` |
+| previous | 24 | <u4 | `crc` of the frame before it, 0 for the first |
+| body_crc | 28 | <u4 | CRC-32 of the body, padding included |
+| place | 32 | <u8 | segment × 2^40 + offset of the frame |
+| durable | 40 | <u8 | the place up to which the log had been synced when it was written |
+| first_seq | 48 | <u8 | number of its first command, or of the next one |
+| journal_size | 56 | <u8 | a size of the journal before it |
+| root | 64 | 32 bytes | the journal's root at that size |
+| crc | 96 | <u4 | CRC-32 of the 96 bytes before it |
+| head | 100 | 4 bytes | `head` |
+| body | 104 | | BATCH: COMMAND[count]; COLD: one COMMAND and its payload; SEGMENT: file size <u8, SHA-256 of `store.json` |
+| end | length − 8 | 8 bytes | `crc` once more, `end!` |
+
+### Salts, checkpoints, receipts
+
+`salt` of an event is the first 16 bytes of SHA-256(secret ‖ `event_seq`, 8 bytes little-endian). A checkpoint is a
+[signed note](https://c2sp.org/signed-note) over origin, size and root; keys are lines of text as Go's `note` has them. A receipt is a
+[tlog-proof](https://c2sp.org/tlog-proof) whose `extra` is the record, base64 of 118 bytes.
+
 ## Scenario files
 
 Text in UTF-8, a command or an expectation a line; `rightsx run --words` prints the vocabulary, `src/rightsx/scenario.py` explains it.
@@ -83,7 +123,7 @@ def page() -> str:
         lines += record(name, dtype)
     lines += [
         "EVENT: `length` is 0x7600, whose bytes `00 76` are the big-endian 118 of a C2SP entry bundle; bytes 2 … 119 are one RFC 6962 leaf.",
-        "`event_seq` is the leaf's index, −1 for REFUSED and DUPLICATE, which are no leaves. `salt` is 0 until a journal fills it in.",
+        "`event_seq` is the leaf's index, −1 for REFUSED and DUPLICATE, which are no leaves. `salt` is 0 until a journal fills it in (see A store).",
         "COMMAND: `time_ns` −2^63 means at the engine's clock.",
         "",
         "## Numbers",

@@ -65,7 +65,7 @@ class StoreReport(NamedTuple):
             f"signed by {self.signer}" if self.signer else "its signature not checked (no key)"
         )
         rows = [
-            ("commands", f"{self.commands:,}, every frame of {self.log_bytes / 1e6:.1f} MB follows the one before it"),
+            ("commands", f"{self.commands:,}, in {_size(self.log_bytes)} of log; every frame follows the one before it"),
             ("torn end", f"{self.torn_bytes} bytes of a write that was cut short" if self.torn_bytes else "none"),
             ("journal", f"{self.events:,} events, root {self.root.hex()[:16]}…"),
             ("checkpoint", signed if self.published else "none"),
@@ -76,6 +76,11 @@ class StoreReport(NamedTuple):
         wrong += [f"{path}: missing" for path in self.missing]
         told = "everything holds" if self.holds else "\n".join(wrong)
         return f"{text_table(('what', 'found'), rows)}\n\n{self.path}: {told}"
+
+
+def _size(count: int) -> str:
+    """Write a number of bytes."""
+    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"  # noqa: PLR2004
 
 
 class ComparingDisk(RealDisk):
