@@ -13,6 +13,7 @@ short; then the next call begins with it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -42,10 +43,14 @@ assert EVENT.fields["command_seq"][1] == SEQ_AT
 
 
 class Dispatcher:
-    """The line to one twin, with the log of what it said; `raises` makes an exception of every refusal."""
+    """The line to one twin, with the log of what it said; `raises` makes an exception of every refusal.
 
-    def __init__(self, twin: Twin, *, keeps: bool, raises: bool) -> None:
+    `one_thread` refuses commands of any other thread than the one that makes it.
+    """
+
+    def __init__(self, twin: Twin, *, keeps: bool, raises: bool, one_thread: bool = False) -> None:
         """Begin with nothing heard."""
+        self._owner = get_ident() if one_thread else 0
         self.twin = twin
         self.keeps = keeps
         self._raises = raises
@@ -69,6 +74,7 @@ class Dispatcher:
         Whoever hands the answer on says so (`answer`, `told`); until then `take_unread` gives it. Raises
         `RefusedError` if refusals are to be raised.
         """
+        self._admit()
         if self._cut is not None:
             self._keep_unread(*self._cut)
         log = self._log
@@ -129,6 +135,7 @@ class Dispatcher:
 
     def send_batch(self, commands: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         """Apply COMMAND[n] and give EVENT[m], in `out` if they fit."""
+        self._admit()
         if self._cut is not None:
             self._keep_unread(*self._cut)
         log = self._log
@@ -142,6 +149,11 @@ class Dispatcher:
             self._keep_unread(log, start, records)
             raise
         return records
+
+    def _admit(self) -> None:
+        """Refuse another thread, before it touches anything."""
+        if self._owner and self._owner != get_ident():
+            raise MisuseError("a kept market takes commands from the thread that opened it; another one may open it read-only")
 
     # ── hearing ──────────────────────────────────────────────────────────────────────────────────
 

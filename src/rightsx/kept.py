@@ -8,7 +8,8 @@ receipt = market.journal.receipt(event_seq)          what a customer keeps
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from rightsx.border import switch, venue_of
 from rightsx.dispatch import Dispatcher
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from rightsx.storage import DurableTwin
     from rightsx.twins import Twin
 
+DURABLE: Final = "_durable"
+RAW_VERBS: Final = ("advance", "apply", "apply_batch")
+R = TypeVar("R")
 ENGINES: Final = ("compiled", "reference")
 REFERENCE_DAYS: Final = 30
 
@@ -91,7 +95,7 @@ class Kept:
             venue=venue_of(gift_fee or 0, days, limits) if given else None,
         )
         try:
-            market._line = Dispatcher(twin, keeps=keeps, raises=raises)
+            market._line = Dispatcher(twin, keeps=keeps, raises=raises, one_thread=True)
             twin.recover(market._line.hear, mode=mode, progress=progress)
         except BaseException:
             twin.close()
@@ -124,6 +128,21 @@ class Kept:
         """Close it."""
         self.close()
 
+    def __getattr__(self, name: str) -> Any:
+        """Give the durable form of a verb: `place_durable` for `place`."""
+        verb = name.removesuffix(DURABLE)
+        if verb != name and is_verb(type(self), verb):
+            return partial(self._durably, getattr(self, verb))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    async def _durably(self, verb: Callable[..., R], *given: Any, **named: Any) -> R:
+        """Do a verb now, and answer when it is safe. What the verb raises is raised at once, and nothing is waited for."""
+        keeper = self._kept()
+        with keeper.unsynced():
+            answer = verb(*given, **named)
+        await keeper.safe()
+        return answer
+
     @property
     def command_seq(self) -> int:
         """How many commands there were, refused ones included."""
@@ -133,6 +152,12 @@ class Kept:
         if self._keeper is None:
             raise MisuseError("this market is in memory; Exchange.open(folder) makes one that is kept")
         return self._keeper
+
+
+def is_verb(kind: type, name: str) -> bool:
+    """Say whether a method of an exchange gives a command: it takes `time_ns`, or commands as they are."""
+    method = getattr(kind, name, None)
+    return name in RAW_VERBS or "time_ns" in getattr(method, "__annotations__", {})
 
 
 def _made(engine: str, venue: Venue) -> Twin:

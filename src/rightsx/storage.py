@@ -18,6 +18,7 @@ neither, until `sync`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -49,7 +50,7 @@ from rightsx.protocol import (
 from rightsx.vocabulary import check_hot, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rightsx.commandlog import End
     from rightsx.disk import Disk
@@ -68,6 +69,7 @@ KEPT_BYTES: Final = MANY * EVENT.itemsize
 KINDS: Final = frozenset(map(int, CommandKind))
 COMMAND_STRUCT: Final = Struct("<q4B3I6qQ")
 KIND_AT: Final = 8  # where a COMMAND says what it is
+GROUP_SECONDS: Final = 0.001  # the longest that a durable command waits for others
 SEQ_AT: Final = 24  # where an EVENT says whose it is
 NO_EVENTS: Final = np.zeros(0, EVENT)
 Answer = TypeVar("Answer", bytes, np.ndarray)
@@ -231,6 +233,7 @@ class DurableTwin:
         self._held = bytearray()  # COMMANDs acknowledged under "none", and in no frame yet
         self._ahead: Ahead | None = None
         self._unread = NO_EVENTS
+        self._waiting: asyncio.Future[None] | None = None  # until the next sync of those who share one
         self._events = bytearray()  # EVENTs that the journal does not have yet
         self._told = 0  # the last command whose events the journal has, or had before these
         self._stated = (0, self.journal.root())  # what frames say of the journal: its size and root when it was last told
@@ -489,6 +492,36 @@ class DurableTwin:
         self._release()
         self._log.sync()
         return self._log.next_seq - 1
+
+    @contextlib.contextmanager
+    def unsynced(self) -> Iterator[None]:
+        """Let a command be acknowledged before it is safe, for somebody who will wait for that."""
+        before = self.durability
+        self.durability = "os" if before == "disk" else before
+        try:
+            yield
+        finally:
+            self.durability = before
+
+    async def safe(self) -> None:
+        """Wait until everything so far is safe: one sync for all who wait, at most a millisecond later."""
+        loop = asyncio.get_running_loop()
+        if self._waiting is None:
+            self._waiting = loop.create_future()
+            loop.call_later(GROUP_SECONDS, self._sync_group, self._waiting)
+        # A caller that is cancelled stops waiting; the others do not.
+        await asyncio.shield(self._waiting)
+
+    def _sync_group(self, waiting: asyncio.Future[None]) -> None:
+        """Sync, and tell all who wait; a failure is told to each of them."""
+        self._waiting = None
+        try:
+            self.sync()
+        except Exception as error:  # noqa: BLE001 - it is handed on
+            waiting.set_exception(error)
+            waiting.exception()  # Nobody may be left to hear it.
+        else:
+            waiting.set_result(None)
 
     def publish(self) -> Published:
         """Make everything acknowledged safe, then publish the journal."""
