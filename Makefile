@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin
 
-.PHONY: help demo test bounds mutants check bench sim scale format clean
+.PHONY: help demo test bounds mutants check bench sim crashes scale format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   nanoseconds per command, beside other libraries; adds its tables to benchmarks/HISTORY.md; ARGS=--help"
 	@echo "make sim     random markets on both engines, compared, until stopped; SEED=n COMMANDS=n ARGS=--help"
+	@echo "make crashes a million crashes of kept markets, damaged stores, killed processes; SEED=n ARGS=--help"
 	@echo "make scale   a hundred thousand series, a hundred thousand holders, on both engines; ARGS=--help"
 	@echo "make format  write the code as ruff would"
 
@@ -32,8 +33,9 @@ $(VENV)/ready: pyproject.toml
 demo: $(VENV)/ready
 	$(RUN)/rightsx demo $(ARGS)
 
+WORKERS ?= 2
 test: $(VENV)/ready
-	$(RUN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(RUN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 bounds: $(VENV)/ready
 	NUMBA_BOUNDSCHECK=1 $(RUN)/python -m pytest $(ARGS)
@@ -55,6 +57,9 @@ SEED ?= 1
 COMMANDS ?= 0
 sim: $(VENV)/ready
 	$(RUN)/python tests/simulate_forever.py --seed $(SEED) --commands $(COMMANDS) $(ARGS)
+
+crashes: $(VENV)/ready
+	$(RUN)/python tests/simulate_crashes.py --seed $(SEED) $(ARGS)
 
 scale: $(VENV)/ready
 	$(RUN)/python tests/scale.py $(ARGS)

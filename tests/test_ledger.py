@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
-from rightsx import Exchange
+from rightsx import Exchange, ledger
 from rightsx.errors import DivergenceError, MisuseError, ProofError
 from rightsx.ledger import Journal, entries_file, salts
 from rightsx.merkle import EMPTY_ROOT, Frontier, check_batch, check_consistency, check_inclusion, leaf_hash
@@ -323,3 +324,69 @@ def test_an_event_that_is_not_there_is_misuse(number):
         journal.record(number)
     with pytest.raises(MisuseError):
         journal.prove_inclusion(number)
+    journal.publish()
+    with pytest.raises(MisuseError):
+        journal.receipt(number)
+
+
+# ── interrupts ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_publication_cut_short_anywhere_is_done_by_the_next(tmp_path):
+    events = some_events(600)
+    judge = make(secret=SECRET)
+    judge.append(events)
+
+    def interrupted(folder, moment):
+        """Publish twice, the first time cut short at a line; says whether there was such a line."""
+        journal = make(folder, secret=SECRET)
+        journal.append(events[:200])
+        journal.publish()
+        journal.append(events[200:530])
+        passed = 0
+
+        def trace(frame, event, _):
+            nonlocal passed
+            if frame.f_code.co_filename == ledger.__file__:
+                passed += event == "line"
+                if passed == moment:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+                return trace
+            return None
+
+        sys.settrace(trace)
+        try:
+            journal.publish()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        journal.append(events[530:])
+        journal.publish()
+        assert journal.root() == judge.root()
+        for number in (0, 199, 200, 256, 529, 599):
+            assert journal.record(number) == judge.record(number)
+            journal.receipt(number).check(KEY.verifier)
+        assert journal.repaired == []
+        again = make(folder, secret=SECRET)
+        again.append(events)
+        assert again.repaired == []
+        return passed == moment
+
+    moment = 1
+    while interrupted(tmp_path / str(moment), moment):
+        moment += 1
+    assert moment > 60
+
+
+@pytest.mark.parametrize("origin", ["", "a b", "a\nb", "a+b", None])
+def test_an_origin_that_is_no_name_is_misuse(origin):
+    with pytest.raises(MisuseError, match="origin was"):
+        Journal(origin=origin)
+
+
+def test_a_checkpoint_of_another_journal_is_refused_without_a_key_too(tmp_path):
+    make(tmp_path).publish()
+    with pytest.raises(ProofError, match="is one of"):
+        Journal(tmp_path, origin="elsewhere")

@@ -391,8 +391,12 @@ class LogWriter:
         size = max(self._segment_bytes, frame_bytes(SEGMENT_BODY) + length)
         size += -size % SECTOR
         file = self._disk.open(aside, create=True)
-        for at in range(0, size, FILL_BYTES):
-            file.write(at, bytes(min(FILL_BYTES, size - at)))
+        try:
+            for at in range(0, size, FILL_BYTES):
+                file.write(at, bytes(min(FILL_BYTES, size - at)))
+        except BaseException:
+            file.close()
+            raise
         if self._file is not None:
             self._file.close()
         self._file, self._file_bytes = file, size

@@ -156,12 +156,13 @@ def verify_store(
     disk = ComparingDisk()
     store = Store(Path(path), disk=disk, writes=False, compares=True)
     folder = Path(path) / "log"
-    total = sum(disk.open(folder / name).size() for name in disk.names(folder) if name.isdigit())
+    total = sum((folder / name).stat().st_size for name in disk.names(folder) if name.isdigit())
     twin = DurableTwin(store, twin_of(engine, store.header.venue))
     tell = progress or (lambda *_: None)
     tell(0, total, "log")
     reader = twin.recover(lambda _: None, progress=lambda _, read: tell(read, total, "log"))
     tell(total, total, "books")
+    twin.close()
     twin.check()
     signer = ""
     checkpoint = Path(path) / "journal" / PUBLIC / CHECKPOINT

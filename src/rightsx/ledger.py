@@ -20,14 +20,15 @@ Sources: RFC 6962; C2SP tlog-tiles, tlog-checkpoint, tlog-proof.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from rightsx.disk import RealDisk, read_whole, write_aside
-from rightsx.errors import CorruptionError, DivergenceError, MisuseError
+from rightsx.errors import CorruptionError, DivergenceError, MisuseError, ProofError
 from rightsx.hashing import LEVELS, leaf_hashes, salts, tree_levels
 from rightsx.merkle import (
     HASH_BYTES,
@@ -36,7 +37,7 @@ from rightsx.merkle import (
     prove_consistency,
     prove_inclusion,
 )
-from rightsx.note import Checkpoint, check_checkpoint, format_note, parse_checkpoint, parse_note
+from rightsx.note import Checkpoint, check_checkpoint, format_note, is_name, parse_checkpoint, parse_note
 from rightsx.protocol import EVENT, NOT_A_LEAF
 from rightsx.receipt import Receipt
 from rightsx.tiles import TILE_LEVELS, TILE_WIDTH, TileReader, bundle_path, fold, tile_path, tile_widths
@@ -70,8 +71,7 @@ class Tree:
     def __init__(self) -> None:
         """Begin with no leaves."""
         self._grown: tuple[int, np.ndarray] = (0, np.zeros((LEVELS, HASH_BYTES), np.uint8))  # size and frontier, changed together
-        self.held: list[bytearray] = []  # by level of tiles: hashes from number `first` on
-        self.first: list[int] = []
+        self._shelf: tuple[int, list[tuple[int, bytearray]]] = (0, [])  # `tiled`, and by level of tiles: hashes from a number on
 
     @property
     def size(self) -> int:
@@ -83,13 +83,13 @@ class Tree:
         size, frontier = self._grown
         frontier = frontier.copy()
         levels = tree_levels(leaves, frontier=frontier, size=size)
+        held = self._shelf[1]
         for tile_level, nodes in enumerate(levels[::TILE_LEVELS]):
-            if tile_level == len(self.first):
-                self.held.append(bytearray())
-                self.first.append(0)
-            held = self.held[tile_level]
-            del held[((size >> TILE_LEVELS * tile_level) - self.first[tile_level]) * HASH_BYTES :]
-            held += nodes.data
+            if tile_level == len(held):
+                held.append((0, bytearray()))
+            first, hashes = held[tile_level]
+            del hashes[((size >> TILE_LEVELS * tile_level) - first) * HASH_BYTES :]
+            hashes += nodes.data
         self._grown = size + len(leaves), frontier
 
     def frontier(self) -> Frontier:
@@ -98,59 +98,73 @@ class Tree:
         levels = [level for level in range(size.bit_length()) if size >> level & 1]
         return Frontier(size, [frontier[level].tobytes() for level in reversed(levels)])
 
+    @property
+    def tiled(self) -> int:
+        """The size up to which all full tiles were let go."""
+        return self._shelf[0]
+
+    def hashes(self, tile_level: int, number: int, count: int) -> bytes | None:
+        """Give hashes of a level of tiles, or None if they are not held any more."""
+        first, hashes = self._shelf[1][tile_level]
+        start = (number - first) * HASH_BYTES
+        return bytes(hashes[start : start + count * HASH_BYTES]) if start >= 0 else None
+
     def node(self, level: int, number: int) -> bytes | None:
         """Give a complete node, or None if its tile is not held any more."""
         tile_level, inside = divmod(level, TILE_LEVELS)
-        start = ((number << inside) - self.first[tile_level]) * HASH_BYTES
-        return fold(bytes(self.held[tile_level][start : start + (HASH_BYTES << inside)])) if start >= 0 else None
+        hashes = self.hashes(tile_level, number << inside, 1 << inside)
+        return None if hashes is None else fold(hashes)
 
     def let_go(self) -> None:
         """Hold no tile any more that is full."""
-        for level, count in enumerate(tile_widths(self.size)):
+        held = []
+        for (first, hashes), count in zip(self._shelf[1], tile_widths(self.size), strict=True):
             keep = count // TILE_WIDTH * TILE_WIDTH
-            del self.held[level][: (keep - self.first[level]) * HASH_BYTES]
-            self.first[level] = keep
+            held.append((keep, hashes[(keep - first) * HASH_BYTES :]))
+        self._shelf = self.size, held
 
 
 class Records:
-    """Records that are not in files yet, as the arrays that they came in: none is copied or moved."""
+    """Records that are not in files yet, as the arrays that they came in: none is copied or moved.
+
+    What is changed is changed by one assignment, so that a call that an interrupt cuts short has done it or not.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.first = 0  # the number of the first of them
-        self._arrays: list[np.ndarray] = []
-        self._starts: list[int] = []
+        self._kept: tuple[int, list[tuple[int, np.ndarray]]] = (0, [])  # `first`, and (number of its first, array)
+
+    @property
+    def first(self) -> int:
+        """The number of the first of them: those before are in files."""
+        return self._kept[0]
 
     def keep(self, start: int, rows: np.ndarray) -> None:
         """Add EVENT[n] from number `start` on; what stands there from a call that was cut short is dropped."""
-        while self._starts and self._starts[-1] >= start:
-            self._starts.pop()
-        del self._arrays[len(self._starts) :]
-        self._arrays.append(rows)
-        self._starts.append(start)
+        arrays = self._kept[1]
+        while arrays and arrays[-1][0] >= start:
+            arrays.pop()
+        arrays.append((start, rows))
 
     def read(self, first: int, count: int) -> bytes:
         """Give the bytes of `count` records from number `first` on, or as many as there are."""
+        arrays = self._kept[1]
         pieces = []
-        for index in range(bisect_right(self._starts, first) - 1, len(self._starts)):
-            at = first - self._starts[index]
-            rows = self._arrays[index][at : at + count]
-            pieces.append(rows.tobytes())
-            first, count = first + len(rows), count - len(rows)
+        for start, rows in arrays[bisect_right(arrays, first, key=itemgetter(0)) - 1 :]:
+            piece = rows[first - start : first - start + count]
+            pieces.append(piece.tobytes())
+            first, count = first + len(piece), count - len(piece)
             if not count:
                 break
         return b"".join(pieces)
 
-    def let_go(self, until: int) -> None:
-        """Drop records before number `until`, which is where one of the arrays begins, or the end of all."""
-        index = bisect_left(self._starts, until)
-        self.first = until
-        del self._starts[:index]
-        del self._arrays[:index]
-
     def arrays(self) -> list[np.ndarray]:
         """List what there is."""
-        return list(self._arrays)
+        return [rows for _, rows in self._kept[1]]
+
+    def let_go(self, until: int) -> None:
+        """Drop records before number `until`, where one of the arrays begins, or all end."""
+        self._kept = until, [one for one in self._kept[1] if one[0] >= until]
 
 
 # ── the journal ──────────────────────────────────────────────────────────────────────────────────
@@ -199,6 +213,8 @@ class Journal:
         `MisuseError` for a signer of another name or a secret of another length; `ProofError` if the checkpoint in the folder
         is none, or none that the signer signed.
         """
+        if not isinstance(origin, str) or not is_name(origin):
+            raise MisuseError(f"origin was {origin!r}; printable characters without space and plus are due")
         if signer is not None and signer.name != origin:
             raise MisuseError(f"the signer is {signer.name!r} and the origin {origin!r}; one name is due")
         if secret is not None and (not isinstance(secret, bytes) or len(secret) != SECRET_BYTES):
@@ -211,7 +227,6 @@ class Journal:
         self._disk: Disk = disk or RealDisk()
         self._tree = Tree()
         self._records = Records()
-        self._tiled = 0  # the size up to which tiles are in files
         self._open_records = open_records
         self._writes = writes
         self._files: dict[int, File] = {}
@@ -226,7 +241,10 @@ class Journal:
         data = read_whole(self._disk, path)
         if self._signer is not None:
             return check_checkpoint(data, self._signer.verifier)
-        return parse_checkpoint(parse_note(data).text)
+        found = parse_checkpoint(parse_note(data).text)
+        if found.origin != self.origin:
+            raise ProofError(f"the checkpoint in the folder is one of {found.origin!r}; the journal is {self.origin!r}")
+        return found
 
     # ── appending ────────────────────────────────────────────────────────────────────────────────
 
@@ -353,18 +371,19 @@ class Journal:
         self._disk.make_directory(public)
         outgrown = []
         for level, count in enumerate(tile_widths(self.size)):
-            for number in range((self._tiled >> TILE_LEVELS * level) // TILE_WIDTH, -(-count // TILE_WIDTH)):
+            for number in range((self._tree.tiled >> TILE_LEVELS * level) // TILE_WIDTH, -(-count // TILE_WIDTH)):
                 width = min(TILE_WIDTH, count - number * TILE_WIDTH)
-                start = (number * TILE_WIDTH - self._tree.first[level]) * HASH_BYTES
+                hashes = self._tree.hashes(level, number * TILE_WIDTH, width)
+                assert hashes is not None, "a tile is held until it was written"
+                assert len(hashes) == width * HASH_BYTES, "a tile is written whole"
                 paths = [public / tile_path(level, number, width)]
-                self._write_public(paths[0], bytes(self._tree.held[level][start : start + width * HASH_BYTES]))
+                self._write_public(paths[0], hashes)
                 if self._open_records and level == 0:
                     paths.append(public / bundle_path(number, width))
                     self._write_public(paths[1], self._read_records(number * TILE_WIDTH, width))
                 if width == TILE_WIDTH:
                     outgrown += [path.with_name(path.name + ".p") for path in paths]
         self._tree.let_go()
-        self._tiled = self.size
         return outgrown
 
     def _write_public(self, path: Path, data: bytes) -> None:
@@ -408,7 +427,7 @@ class Journal:
     def _reader(self) -> TileReader:
         assert self._folder is not None
         public = self._folder / PUBLIC
-        return TileReader(self._tiled, lambda path: read_whole(self._disk, public / path))
+        return TileReader(self._tree.tiled, lambda path: read_whole(self._disk, public / path))
 
     def prove_inclusion(self, event_seq: int, *, size: int | None = None) -> list[bytes]:
         """Prove that an event is in the journal as it is, or as it was at `size`. `MisuseError` if it is not."""
@@ -430,9 +449,9 @@ class Journal:
         if self.published is None or not self.published.note:
             raise MisuseError("a receipt needs a signed checkpoint; make the journal with a signer and call publish()")
         size = self.published.checkpoint.size
+        record = self.record(event_seq)
         if event_seq >= size:
             raise MisuseError(f"event {event_seq} is not covered by the last checkpoint, which has {size}; call publish()")
-        record = self.record(event_seq)
         return Receipt(event_seq, record[2:], tuple(self.prove_inclusion(event_seq, size=size)), self.published.note)
 
     def _size(self, size: int | None) -> int:

@@ -15,6 +15,8 @@ verifier are one walk written down twice. A check returns nothing: it raises `Pr
 Proofs may also be about a subtree [start, end) of the log, with start a multiple of the smallest power of two that is
 not below end − start; the whole tree is [0, size).
 
+A root does not say how large its tree is: size and root must come from one signed checkpoint.
+
 Costs: O(log size) hashes a proof, 32 bytes each. Source: RFC 6962, section 2.1; subtrees as in the IETF's
 draft on Merkle tree certificates (draft-ietf-plants-merkle-tree-certs), section 4.
 """

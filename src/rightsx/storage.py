@@ -168,7 +168,8 @@ class Store:
             write_aside(self.disk, secret, secrets.token_bytes(SECRET_BYTES))
             with contextlib.suppress(OSError, AttributeError):
                 secret.chmod(0o600)
-        # The header comes last: a folder without one is no store yet.
+        # The header comes last, when all else is safe: a folder without one is no store yet.
+        self.disk.sync_directory(self.path)
         write_aside(self.disk, self.path / HEADER_FILE, StoreHeader(secrets.token_hex(16), origin, venue).pack())
         for folder in (self.path, self.path.parent):
             self.disk.sync_directory(folder)

@@ -1,0 +1,149 @@
+"""Crashes, failing disks, damage and killed processes, as many as asked for: every one opens with all that was acknowledged.
+
+    python tests/simulate_crashes.py [--seed 1] [--states 1000000] [--images 100000] [--kills 1000]
+
+Each seed is a market of its own on a disk in memory: it is stopped at random calls of the disk, and several of the
+states that a crash may leave there are opened (`crashes`). Then the whole store is damaged at random (`damage`), which must be named or
+harmless. Killed processes are real ones on the real disk. The seed that ends a run is printed; a later one goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from crashes import FaultyDisk, PowerLost, Run, Script, judge
+from damage import damage
+from rightsx.cli import Bar
+from rightsx.errors import RightsxError
+from rightsx.exchange import Exchange
+
+STOPS = 12  # moments at which a seed's market is stopped
+STATES = 8  # that are opened of each
+IMAGES = 10  # damaged ones of each seed
+WRITER = """
+import sys
+from rightsx import Exchange
+market = Exchange.open(sys.argv[1], engine="reference", durability=sys.argv[2])
+while True:
+    print(int(market.open_account()), flush=True)
+"""
+
+Counts = collections.Counter[str]
+
+
+def crash_states(seed: int, counts: Counts) -> None:
+    """Stop one market at several moments, and open what may be left."""
+    chance = random.Random(seed)
+    script = Script(seed, chance.randrange(10, 90))
+    durability = chance.choice(("disk", "disk", "os", "none"))
+    whole = FaultyDisk()
+    Run(script, whole, seed, durability=durability).go()
+    seen = set()
+    for _ in range(STOPS):
+        disk = FaultyDisk()
+        disk.fail_at, disk.part = chance.randrange(1, whole.calls + 1), chance.choice((0, 0, chance.random()))
+        disk.error = chance.choice((None, None, errno.EIO, errno.ENOSPC))
+        run = Run(script, disk, seed, durability=durability)
+        try:
+            run.go()
+        except (PowerLost, OSError):
+            counts["stopped by " + ("the power" if disk.error is None else errno.errorcode[disk.error])] += 1
+        for _ in range(STATES):
+            state = disk.crash(chance)
+            if (key := hash(state.image())) in seen:
+                counts["states seen before"] += 1
+                continue
+            seen.add(key)
+            counts[f"states: {judge(run, state, legal=True)}"] += 1
+    run = Run(script, FaultyDisk(), seed, durability=durability)
+    run.go()
+    for _ in range(IMAGES):
+        kind, state = damage(run.disk, chance)
+        try:
+            outcome = judge(run, state, legal=False)
+            assert outcome != "cut", f"{kind}: acknowledged commands are cut"
+        except (RightsxError, FileNotFoundError):
+            outcome = "refused"
+        counts[f"images: {kind} {outcome}"] += 1
+
+
+def kill(seed: int, counts: Counts) -> None:
+    """Kill a real process in the midst of its work, several times over one store."""
+    chance = random.Random(seed)
+    durability = chance.choice(("disk", "os"))
+    with tempfile.TemporaryDirectory() as folder:
+        store, told = Path(folder) / "store", 0
+        for _ in range(5):
+            words = [sys.executable, "-c", WRITER, str(store), durability]
+            with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                for _ in range(chance.randrange(1, 60)):
+                    told = int(process.stdout.readline())
+                time.sleep(chance.random() / 50)
+                process.send_signal(signal.SIGKILL)
+                told = max([told, *map(int, process.stdout.read().split("\n")[:-1])])
+            with Exchange.open(store, engine="reference") as market:
+                assert market.command_seq >= told, f"{told} was acknowledged; {market.command_seq} commands are there"
+                market.check()
+            counts["kills"] += 1
+
+
+def total(counts: Counts, what: str) -> int:
+    """Add up the counts whose name begins so."""
+    return sum(count for name, count in counts.items() if name.startswith(what))
+
+
+def simulate(seed: int, states: int, images: int, kills: int, counts: Counts, *, shown: bool = True) -> int:
+    """Go on until there were so many states, images and kills; gives the next seed."""
+    bar = Bar("crashes", shown=shown)
+    wanted = states + images + kills
+    try:
+        while total(counts, "states: ") < states or total(counts, "images: ") < images:
+            try:
+                crash_states(seed, counts)
+            except BaseException:
+                print(f"\nseed {seed}", file=sys.stderr)
+                raise
+            seed += 1
+            bar.step(min(wanted, total(counts, "states: ") + total(counts, "images: ")), wanted, f"seed {seed}")
+        while counts["kills"] < kills:
+            kill(seed, counts)
+            seed += 1
+            bar.step(min(wanted, states + images + counts["kills"]), wanted, f"seed {seed}")
+    finally:
+        bar.close()
+    return seed
+
+
+def main() -> int:
+    """Simulate, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1, help="the first seed (default 1)")
+    parser.add_argument("--states", type=int, default=1_000_000, help="crash states to be opened (default 1000000)")
+    parser.add_argument("--images", type=int, default=100_000, help="damaged stores to be opened (default 100000)")
+    parser.add_argument("--kills", type=int, default=1_000, help="processes to be killed (default 1000)")
+    options = parser.parse_args()
+    counts: Counts = collections.Counter()
+    start = time.perf_counter()
+    try:
+        seed = simulate(options.seed, options.states, options.images, options.kills, counts)
+    finally:
+        for name, count in sorted(counts.items()):
+            print(f"{count:9,}  {name}")
+    print(f"nothing acknowledged was lost; {time.perf_counter() - start:.0f} s; --seed {seed} goes on")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [os.fspath(Path(__file__).parent)]
+    sys.exit(main())
