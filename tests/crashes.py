@@ -49,16 +49,26 @@ def opened(disk: FaultyDisk, *, make=ReferenceExchange, durability="disk", mode=
 class Run:
     """A run of a script on a disk: how many commands were acknowledged, and on the disk, before it stopped."""
 
-    def __init__(self, script: Script, disk: FaultyDisk, seed: int, *, durability: str = "disk", chance_of=(0.1, 0.05)) -> None:
+    def __init__(
+        self,
+        script: Script,
+        disk: FaultyDisk,
+        seed: int,
+        *,
+        durability="disk",
+        chance_of=(0.1, 0.05, 0.1),
+        make=ReferenceExchange,
+    ) -> None:
         self.script, self.disk, self.durability = script, disk, durability
         self.issued = self.safe = 0
         self.published = 0
         self._chance = random.Random(seed)
-        self._publish, self._reopen = chance_of
+        self._publish, self._reopen, self._snapshot = chance_of
+        self.make = make
 
     def go(self) -> None:
         """Run to the end, or until the disk fails."""
-        twin = opened(self.disk, durability=self.durability)
+        twin = opened(self.disk, make=self.make, durability=self.durability)
         self.issued = self.safe = twin.command_seq
         steps = self.script.steps
         while self.issued < len(steps):
@@ -67,10 +77,13 @@ class Run:
                 twin.publish()
                 self.safe = self.issued
                 self.published = twin.journal.size
+            if twin.twin.saves and self._chance.random() < self._snapshot:
+                twin.snapshot()
+                self.safe = self.issued
             if self._chance.random() < self._reopen:
                 twin.close()
                 self.safe = self.issued
-                twin = opened(self.disk, durability=self.durability)
+                twin = opened(self.disk, make=self.make, durability=self.durability)
                 assert twin.command_seq == self.issued
         twin.close()
         self.safe = self.issued
@@ -94,7 +107,7 @@ class Run:
 def judge(run: Run, disk: FaultyDisk, *, legal: bool) -> str:
     """Open what is left: everything acknowledged is there, or it is refused; a legal crash is never refused."""
     try:
-        twin = opened(disk)
+        twin = opened(disk, make=run.make)
     except (CorruptionError, DivergenceError):
         assert not legal, "what a crash may leave is opened"
         return "refused"

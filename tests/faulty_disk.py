@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rightsx.errors import StoreLockedError
 
 if TYPE_CHECKING:
     import random
-    from pathlib import Path
 
 SECTOR = 512
 
@@ -159,6 +159,12 @@ class FaultyDisk:
                 else:
                     keep.append(step)
             self.steps = keep
+
+    def sync_everything(self) -> None:
+        if self.call("sync_everything", Path("/")):
+            for inode in self.files.values():
+                inode.sync()
+            self.safe_names, self.steps = dict(self.files), []
 
     def lock(self, path: Path) -> Any:
         inode = self.files.setdefault(path, Inode())

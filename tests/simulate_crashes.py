@@ -24,8 +24,10 @@ from pathlib import Path
 from crashes import FaultyDisk, PowerLost, Run, Script, judge
 from damage import damage
 from rightsx.cli import Bar
+from rightsx.engine.twin import CompiledExchange
 from rightsx.errors import RightsxError
 from rightsx.exchange import Exchange
+from rightsx.reference.twin import ReferenceExchange
 
 STOPS = 12  # moments at which a seed's market is stopped
 STATES = 8  # that are opened of each
@@ -46,14 +48,15 @@ def crash_states(seed: int, counts: Counts) -> None:
     chance = random.Random(seed)
     script = Script(seed, chance.randrange(10, 90))
     durability = chance.choice(("disk", "disk", "os", "none"))
+    make = chance.choice((ReferenceExchange, ReferenceExchange, CompiledExchange))  # which alone takes snapshots
     whole = FaultyDisk()
-    Run(script, whole, seed, durability=durability).go()
+    Run(script, whole, seed, durability=durability, make=make).go()
     seen = set()
     for _ in range(STOPS):
         disk = FaultyDisk()
         disk.fail_at, disk.part = chance.randrange(1, whole.calls + 1), chance.choice((0, 0, chance.random()))
         disk.error = chance.choice((None, None, errno.EIO, errno.ENOSPC))
-        run = Run(script, disk, seed, durability=durability)
+        run = Run(script, disk, seed, durability=durability, make=make)
         try:
             run.go()
         except (PowerLost, OSError):
@@ -65,7 +68,7 @@ def crash_states(seed: int, counts: Counts) -> None:
                 continue
             seen.add(key)
             counts[f"states: {judge(run, state, legal=True)}"] += 1
-    run = Run(script, FaultyDisk(), seed, durability=durability)
+    run = Run(script, FaultyDisk(), seed, durability=durability, make=make)
     run.go()
     for _ in range(IMAGES):
         kind, state = damage(run.disk, chance)

@@ -93,6 +93,12 @@ Segments are files filled with zeros when they are made; frames follow each othe
 | body | 104 | | BATCH: COMMAND[count]; COLD: one COMMAND and its payload; SEGMENT: file size <u8, SHA-256 of `store.json` |
 | end | length − 8 | 8 bytes | `crc` once more, `end!` |
 
+### Snapshots
+
+`snapshots/0000000000077321`: `RXSN`, format <u4 (1), header length <u8, the header, tables, and the SHA-256 of everything before it. The header is a
+msgpack map: `tag`, `layout` (a digest of the tables' fields), `command_seq`, `end` (place, crc, epoch, next command, 0), `journal`, `told`, `names`,
+`tables` ([number, rows] each). Tables lie as in memory, which a new version may change: a snapshot of another layout is passed over.
+
 ### Salts, checkpoints, receipts
 
 `salt` of an event is the first 16 bytes of SHA-256(secret ‖ `event_seq`, 8 bytes little-endian). A checkpoint is a

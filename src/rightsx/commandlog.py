@@ -162,18 +162,21 @@ def unpack_header(data: bytes, offset: int) -> tuple[Frame, int] | None:
 class LogReader:
     """Walks through a log frame by frame and judges its end.
 
-    `tag` is the store's, `header` the SHA-256 of its header. After the walk `end` says where the log goes on. Raises
+    `tag` is the store's, `header` the SHA-256 of its header; `start` is where to begin, the end that an earlier walk
+    had, and files before it are not looked at. After the walk `end` says where the log goes on. Raises
     `CorruptionError` for anything that no crash can have left, and under `strict` for a torn end, too.
     """
 
-    def __init__(self, disk: Disk, folder: Path, *, tag: int, header: bytes, strict: bool = False) -> None:
+    def __init__(
+        self, disk: Disk, folder: Path, *, tag: int, header: bytes, strict: bool = False, start: End | None = None
+    ) -> None:
         """Read nothing yet."""
         self._disk = disk
         self._folder = folder
         self._tag = tag
         self._header = header
         self._strict = strict
-        self.end = End(0, 0, 0, 1, 0)
+        self.end = start or End(0, 0, 0, 1, 0)
         self.size_bytes = 0
 
     def segments(self) -> list[int]:
@@ -182,17 +185,22 @@ class LogReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Give all frames but those that begin segments in order, each checked."""
-        numbers = self.segments()
-        for index, number in enumerate(numbers):
+        begin, inside = place_words(self.end.place)
+        numbers = [number for number in self.segments() if number >= begin]
+        for due, number in enumerate(numbers, max(begin, 1)):
             path = segment_path(self._folder, number)
-            if number != index + 1:
-                raise CorruptionError(f"segment {index + 1} is missing before it", path)
-            yield from self._walk(path, number, numbers[index + 1 :])
+            if number != due:
+                raise CorruptionError(f"segment {due} is missing before it", path)
+            yield from self._walk(path, number, numbers[due - max(begin, 1) + 1 :], inside if number == begin else 0)
+        if begin and not numbers:
+            raise CorruptionError("the log ends before this segment, which a snapshot names", segment_path(self._folder, begin))
 
-    def _walk(self, path: Path, number: int, later: list[int]) -> Iterator[Frame]:
+    def _walk(self, path: Path, number: int, later: list[int], start: int) -> Iterator[Frame]:
         data = read_whole(self._disk, path)
         self.size_bytes += len(data)
-        offset = 0
+        offset = start
+        if start:
+            self._check_size(unpack_header(data, 0), data, path)
         while True:
             frame = self._frame(data, offset, path, number, later)
             if frame is None:
@@ -202,6 +210,15 @@ class LogReader:
                 yield frame
         if offset == 0:
             raise CorruptionError("a segment begins with no frame", path, 0)
+
+    def _check_size(self, found: tuple[Frame, int] | None, data: bytes, path: Path) -> None:
+        """Hold a file's size against what its first frame says, where that frame itself is not walked over."""
+        body = data[HEADER_BYTES:][:SEGMENT_BODY]
+        if found is None or zlib.crc32(body) != found[0].body_crc:
+            raise CorruptionError("a frame was changed after it was written", path, 0)
+        stated = int.from_bytes(body[:8], "little")
+        if stated != len(data):
+            raise CorruptionError(f"the segment has {len(data)} bytes; it was made with {stated}", path, min(stated, len(data)))
 
     def _frame(self, data: bytes, offset: int, path: Path, number: int, later: list[int]) -> Frame | None:
         """Read the frame at an offset; None where the segment ends, torn or not."""
@@ -335,6 +352,11 @@ class LogWriter:
     def next_seq(self) -> int:
         """The number that the next command takes."""
         return self._end.next_seq
+
+    @property
+    def end(self) -> End:
+        """Where the log goes on."""
+        return self._end
 
     @property
     def durable_place(self) -> int:

@@ -44,6 +44,7 @@ class Disk(Protocol):
     def rename(self, old: Path, new: Path) -> None: ...  # noqa: D102
     def remove(self, path: Path) -> None: ...  # noqa: D102
     def sync_directory(self, path: Path) -> None: ...  # noqa: D102
+    def sync_everything(self) -> None: ...  # noqa: D102
     def lock(self, path: Path) -> Any: ...  # noqa: D102
 
 
@@ -134,6 +135,10 @@ class RealDisk:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+    def sync_everything(self) -> None:
+        """Make all files and names safe, at once: cheaper than one by one where they are many."""
+        os.sync()
 
     def lock(self, path: Path) -> Any:
         """Hold a file's lock until it is closed, or the process ends; `StoreLockedError` if another process holds it."""

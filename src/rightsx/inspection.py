@@ -110,6 +110,9 @@ class ComparingDisk(RealDisk):
     def sync_directory(self, path: Path) -> None:
         """Sync nothing."""
 
+    def sync_everything(self) -> None:
+        """Sync nothing."""
+
     def lock(self, path: Path) -> Any:
         """Hold nothing: a reader disturbs nobody."""
         del path
@@ -160,7 +163,7 @@ def verify_store(
     twin = DurableTwin(store, twin_of(engine, store.header.venue))
     tell = progress or (lambda *_: None)
     tell(0, total, "log")
-    reader = twin.recover(lambda _: None, progress=lambda _, read: tell(read, total, "log"))
+    reader = twin.recover(whole=True, progress=lambda _, read: tell(read, total, "log"))
     tell(total, total, "books")
     twin.close()
     twin.check()
@@ -288,7 +291,7 @@ def salvage(
     saved = open_twin(to, make, venue=store.header.venue, origin=store.header.origin, durability="os")
     damage = ""
     try:
-        saved.recover(lambda _: None)
+        saved.recover()
         try:
             for frame in store.reader():
                 if not frame.commands:

@@ -76,7 +76,7 @@ class Kept:
         signs its checkpoints. The venue (`gift_fee`, `reference_days`, `limits`) is fixed when the store is made.
         `progress` is told of the commands replayed and the bytes of log read. Raises `MisuseError` for words and rates
         that make no sense or are not the store's, `StoreLockedError` beside another writer, `CorruptionError` naming file and
-        byte, `DivergenceError` if the log does not give what was recorded. O(commands).
+        byte, `DivergenceError` if the log does not give what was recorded. O(commands since the last `snapshot`).
         """
         from rightsx.storage import open_twin  # noqa: PLC0415 - a market in memory needs no disk
 
@@ -96,7 +96,7 @@ class Kept:
         )
         try:
             market._line = Dispatcher(twin, keeps=keeps, raises=raises, one_thread=True)
-            twin.recover(market._line.hear, mode=mode, progress=progress)
+            twin.recover(market._line.hear if keeps else None, mode=mode, progress=progress)
         except BaseException:
             twin.close()
             raise
@@ -114,6 +114,13 @@ class Kept:
     def publish(self) -> Published:
         """Make everything acknowledged safe, then write the journal's files and sign the checkpoint over it."""
         return self._kept().publish()
+
+    def snapshot(self) -> Path:
+        """Write the whole market as it is, so that the next start reads the log from here on; gives the file. O(bytes).
+
+        `MisuseError` for the reference engine, which has none. A snapshot may be removed at any time.
+        """
+        return self._kept().snapshot()
 
     def close(self) -> None:
         """Make everything safe and let another writer have the store. A market in memory has nothing to close."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from rightsx.merkle import (
     prove_batch,
     prove_consistency,
     prove_inclusion,
+    range_root,
 )
 from rightsx.note import Checkpoint, check_checkpoint, format_note, is_name, parse_checkpoint, parse_note
 from rightsx.protocol import EVENT, NOT_A_LEAF
@@ -114,6 +115,21 @@ class Tree:
         tile_level, inside = divmod(level, TILE_LEVELS)
         hashes = self.hashes(tile_level, number << inside, 1 << inside)
         return None if hashes is None else fold(hashes)
+
+    def save(self) -> dict[str, Any]:
+        """Give all of it, after `let_go`: bytes and numbers."""
+        size, frontier = self._grown
+        return {
+            "size": size,
+            "frontier": frontier.tobytes(),
+            "held": [[first, bytes(hashes)] for first, hashes in self._shelf[1]],
+        }
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Become what was saved."""
+        frontier = np.frombuffer(saved["frontier"], np.uint8).reshape(LEVELS, HASH_BYTES).copy()
+        self._shelf = saved["size"], [(first, bytearray(hashes)) for first, hashes in saved["held"]]
+        self._grown = saved["size"], frontier
 
     def let_go(self) -> None:
         """Hold no tile any more that is full."""
@@ -458,6 +474,39 @@ class Journal:
         if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= self.size):
             raise MisuseError(f"size was {size!r}; the journal has {self.size} events")
         return self.size if size is None else size
+
+    # ── snapshots ────────────────────────────────────────────────────────────────────────────────
+
+    def save(self) -> dict[str, Any]:
+        """Write what is new of records and tiles, and give the rest of what a journal is, which is small."""
+        assert self._folder is not None, "a journal in memory is made anew"
+        self._write_entries()
+        self._write_tiles()
+        return self._tree.save()
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Become the journal that was saved, whose files are there; only an empty one may.
+
+        `DivergenceError` if the checkpoint in the folder is not one of this journal.
+        """
+        assert self.size == 0, "a snapshot is loaded into an empty journal"
+        self._tree.load(saved)
+        self._records.let_go(self.size)
+        promised = self.promised
+        if promised is not None and 0 < promised.size <= self.size and range_root(0, promised.size, self.node) != promised.root:
+            raise DivergenceError(f"the first {promised.size} events give another root than the checkpoint states")
+
+    def saved_events(self) -> Iterator[np.ndarray]:
+        """Read the records that are in files, as EVENT[n] with salts of zero."""
+        assert self._folder is not None
+        for start, stop in _segments(0, self._records.first):
+            path = entries_file(self._folder, start // SEGMENT_ENTRIES)
+            data = bytearray(read_whole(self._disk, path)[: (stop - start) * RECORD_BYTES])
+            if len(data) < (stop - start) * RECORD_BYTES:
+                raise CorruptionError("the file ends before the last record of a snapshot", path, len(data))
+            events = np.frombuffer(data, EVENT)
+            events["salt"] = 0
+            yield events
 
     def close(self) -> None:
         """Close the files. What was not published is made again from the commands."""

@@ -47,6 +47,7 @@ from rightsx.protocol import (
     Refusal,
     Venue,
 )
+from rightsx.snapshot import Snapshot, read_snapshot, write_snapshot
 from rightsx.vocabulary import check_hot, unpack
 
 if TYPE_CHECKING:
@@ -189,9 +190,9 @@ class Store:
             raise CorruptionError(f"the secret has {len(secret)} bytes; {SECRET_BYTES} are due", path)
         return secret
 
-    def reader(self, *, strict: bool = False) -> LogReader:
-        """Give what walks through the log."""
-        return LogReader(self.disk, self.path / "log", tag=self.tag, header=self.digest, strict=strict)
+    def reader(self, *, strict: bool = False, start: End | None = None) -> LogReader:
+        """Give what walks through the log, from its beginning or from where a snapshot was taken."""
+        return LogReader(self.disk, self.path / "log", tag=self.tag, header=self.digest, strict=strict, start=start)
 
     def writer(self, end: End, **options: int) -> LogWriter:
         """Give what appends to the log where it ends."""
@@ -246,16 +247,25 @@ class DurableTwin:
     # ── recovery ─────────────────────────────────────────────────────────────────────────────────
 
     def recover(
-        self, hear: Callable[[np.ndarray], None], *, mode: str = "tail", progress: Callable[[int, int], None] | None = None
+        self,
+        hear: Callable[[np.ndarray], None] | None = None,
+        *,
+        mode: str = "tail",
+        whole: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> LogReader:
-        """Apply the whole log, compare it with what was recorded, and go on from its end; `hear` is given all events.
+        """Apply the log, compare it with what was recorded, and go on from its end; `hear` is given all events.
+
+        The log is read from the newest snapshot on, unless it is to be read `whole`.
 
         `progress` is told how many commands are applied, and of how many bytes of log. Gives the reader, at its end.
         Raises `CorruptionError` or `DivergenceError`, and then the store is as it was.
         """
         if mode not in MODES:
             raise MisuseError(f"mode was {mode!r}; one of {', '.join(MODES)} is due")
-        reader = self.store.reader(strict=mode == "strict")
+        start = None if whole else self._load(hear)
+        hear = hear or _unheard
+        reader = self.store.reader(strict=mode == "strict", start=start)
         bodies: list[bytes] = []
 
         def apply_bodies() -> None:
@@ -286,6 +296,23 @@ class DurableTwin:
             self._log.append(FrameKind.OPEN, 0, b"", *self._stated)
             self._log.sync()
         return reader
+
+    def _load(self, hear: Callable[[np.ndarray], None] | None) -> End | None:
+        """Become the market of the newest snapshot, if there is one; gives where the log goes on."""
+        if not self.twin.saves:
+            return None
+        store = self.store
+        found = read_snapshot(store.disk, store.path / "snapshots", store.tag, self.twin.save()[1])
+        if found is None:
+            return None
+        self.twin.load(found.names, found.tables)
+        self.journal.load(found.journal)
+        self._stated = self.journal.size, self.journal.root()
+        self._told = found.told
+        if hear is not None:
+            for events in self.journal.saved_events():
+                hear(events)
+        return found.end
 
     def _replay(self, rows: bytes, payload: bytes) -> np.ndarray:
         events = self._apply(rows, payload)
@@ -529,6 +556,22 @@ class DurableTwin:
         self.sync()
         return self.journal_now().publish()
 
+    def snapshot(self) -> Path:
+        """Write the whole market as it is now, so that the next start reads the log from here on. O(bytes).
+
+        `MisuseError` for an engine that cannot be saved.
+        """
+        if not self.twin.saves:
+            raise MisuseError("the reference engine takes no snapshots; the compiled one does")
+        self.sync()
+        self._journal()
+        assert self._log is not None
+        store = self.store
+        journal = self.journal.save()
+        store.disk.sync_everything()
+        found = Snapshot(self.twin.command_seq, self._log.end, journal, self._told, *self.twin.save())
+        return write_snapshot(store.disk, store.path / "snapshots", store.tag, found)
+
     def journal_now(self) -> Journal:
         """Give the journal, with the events of all commands so far."""
         self._journal()
@@ -549,6 +592,10 @@ class DurableTwin:
             self._log = None
             self.journal.close()
             self.store.close()
+
+
+def _unheard(_: np.ndarray) -> None:
+    """Let nobody hear."""
 
 
 def seq_at(raw: bytes | bytearray, start: int) -> int:

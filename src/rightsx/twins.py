@@ -5,7 +5,7 @@ The face does not know which one it has: all of them answer every command with t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 class Twin(Protocol):
     """What an engine offers the face: commands, the whole, queries.
 
-    One that is `resumable` finishes a command that an exception cut short; any other must not go on then.
+    One that is `resumable` finishes a command that an exception cut short; any other must not go on then. One that
+    `saves` has `save` and `load`.
     """
 
     resumable: bool
+    saves: bool
 
     @property
     def clock_ns(self) -> int: ...  # noqa: D102
@@ -37,6 +39,8 @@ class Twin(Protocol):
     def short_way(self) -> ShortWay | None: ...  # noqa: D102
     def heard(self) -> None: ...  # noqa: D102
     def take_unread(self, told: int) -> np.ndarray: ...  # noqa: D102
+    def save(self) -> tuple[dict[str, Any], dict[int, np.ndarray]]: ...  # noqa: D102
+    def load(self, names: dict[str, Any], tables: dict[int, np.ndarray]) -> None: ...  # noqa: D102
     def check(self) -> None: ...  # noqa: D102
     def state_hash(self) -> str: ...  # noqa: D102
     def account(self, account: int) -> AccountView | None: ...  # noqa: D102

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from rightsx._jit import Tables, aligned_zeros
 from rightsx.accounts import ACCOUNT_TABLES, FIRST_TABLE, account_tables, holding_cells, holding_shift
 from rightsx.book import BOOK_TABLES, EnterIds, book_tables, grown, nodes_growth, orders_growth
@@ -21,8 +23,6 @@ from rightsx.probing import pair_homes, spots_of
 from rightsx.protocol import COMMAND, EVENT, MAX_TIERS
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from rightsx.protocol import Venue
 
 MARKET_TABLES: Final = (*BOOK_TABLES, COMMAND, EVENT, LEVEL, *WHEEL_TABLES, *ACCOUNT_TABLES, *OTHER_TABLES)
@@ -170,6 +170,19 @@ class MarketMemory(Tables):
         have = len(self.arrays[index])
         if rows > have:
             self.grow(index, max(rows, 2 * have))
+
+    # ── snapshots ────────────────────────────────────────────────────────────────────────────────
+
+    def save(self) -> dict[int, np.ndarray]:
+        """Give all tables but those that a batch brings, as they are."""
+        return {index: array for index, array in enumerate(self.arrays) if index not in {COMMANDS, EVENTS}}
+
+    def load(self, tables: dict[int, np.ndarray]) -> None:
+        """Take tables that were saved."""
+        for index, array in tables.items():
+            new = aligned_zeros(len(array), array.dtype)
+            new.view(np.uint8)[:] = np.frombuffer(array.tobytes(), np.uint8)
+            self.put(index, new)
 
     # ── hashing ──────────────────────────────────────────────────────────────────────────────────
 

@@ -97,6 +97,7 @@ class CompiledExchange(Queries):
     """The whole market, compiled. Equal to `ReferenceExchange` in every event and in all of its state."""
 
     resumable = True
+    saves = True
 
     def __init__(self, venue: Venue, *, event_rows: int | None = None, first_rows: int = FIRST_ROWS) -> None:
         """Begin empty, at time 0; compiles what plain orders need the first time ever, the rest at its first use.
@@ -307,6 +308,20 @@ class CompiledExchange(Queries):
         if world["phase"] != IDLE:
             self._run(begun, int(world["row"]) + 1)
         self._unread = begun.out[: int(world["event_count"])].copy()
+        self._release()
+
+    # ── snapshots ────────────────────────────────────────────────────────────────────────────────
+
+    def save(self) -> tuple[dict[str, Any], dict[int, np.ndarray]]:
+        """Give everything that a market is: what has names, and the tables, which are not copied."""
+        self.settle()
+        return self._registry.save(), self._memory.save()
+
+    def load(self, names: dict[str, Any], tables: dict[int, np.ndarray]) -> None:
+        """Become the market that was saved; only an empty one may."""
+        assert self.command_seq == 0, "a snapshot is loaded into an empty market"
+        self._memory.load(tables)
+        self._registry.load(names)
         self._release()
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────
