@@ -239,9 +239,9 @@ def _demo(options: Any) -> int:
     print(result)
     print(result.pace_text())
     if result.kept is not None:
-        again = "" if options.store is None else f"; `rightsx verify {options.store}` does it again"
-        counts = f"{result.kept.commands:,} commands, {result.kept.events:,} events"
-        print(f"\nkept on disk and verified: {counts}, the same state{again}")
+        print(f"\nkept on disk and verified: {result.kept.commands:,} commands, {result.kept.events:,} events, the same state")
+    if options.store is not None:
+        print(f"store: {options.store}; `rightsx verify {options.store}` does it again")
     try:
         page = write_demo_page(result, options.page)
     except OSError as error:
@@ -372,19 +372,24 @@ def _prove(options: Any) -> int:
 
 def _recover(options: Any) -> int:
     from rightsx.exchange import Exchange  # noqa: PLC0415
-    from rightsx.inspection import salvage  # noqa: PLC0415
+    from rightsx.inspection import log_bytes, salvage  # noqa: PLC0415
 
     bar = Bar("recover", shown=not options.quiet)
+    total = log_bytes(options.store)
+
+    def tell(_: int, read: int) -> None:
+        bar.step(min(read, total), total)
+
     try:
         if options.mode == "salvage":
             if options.to is None:
                 raise MisuseError("salvage needs --to DIR, where the new store goes")
-            saved = salvage(options.store, options.to)
+            saved = salvage(options.store, options.to, progress=tell)
             print(saved)
             return FAILS if saved.damage else HOLDS
         if not (options.store / "store.json").exists():
             raise MisuseError(f"{options.store} is no store; there is no store.json")
-        with Exchange.open(options.store, mode=options.mode, keep_events=False) as market:
+        with Exchange.open(options.store, mode=options.mode, keep_events=False, progress=tell) as market:
             market.check()
             print(f"{options.store}: {market.command_seq:,} commands, {market.journal.size:,} events, the books add up")
     finally:

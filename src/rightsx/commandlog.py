@@ -113,7 +113,7 @@ def place_words(place: int) -> tuple[int, int]:
 def pack_frame(frame: Frame) -> tuple[bytes, int]:
     """Give a frame's bytes and the checksum of its header, working out lengths and checksums."""
     padding = -len(frame.body) % 8
-    body = frame.body + bytes(padding)
+    body = frame.body + bytes(padding) if padding else frame.body
     head = HEADER.pack(
         MAGIC,
         frame.kind,
@@ -135,7 +135,7 @@ def pack_frame(frame: Frame) -> tuple[bytes, int]:
     )
     crc = zlib.crc32(head[:_CHECKED])
     mark = crc.to_bytes(4, "little")
-    return head[:_CHECKED] + mark + HEADER_END + body + mark + FRAME_END, crc
+    return b"".join((head[:_CHECKED], mark, HEADER_END, body, mark, FRAME_END)), crc
 
 
 def frame_bytes(body_bytes: int) -> int:

@@ -158,8 +158,7 @@ def verify_store(
     """
     disk = ComparingDisk()
     store = Store(Path(path), disk=disk, writes=False, compares=True)
-    folder = Path(path) / "log"
-    total = sum((folder / name).stat().st_size for name in disk.names(folder) if name.isdigit())
+    total = log_bytes(path)
     twin = DurableTwin(store, twin_of(engine, store.header.venue))
     tell = progress or (lambda *_: None)
     tell(0, total, "log")
@@ -187,6 +186,11 @@ def verify_store(
         tuple(dict.fromkeys(twin.journal.repaired)),
         missing,
     )
+
+
+def log_bytes(path: Path | str) -> int:
+    """Say how many bytes the files of a store's log have."""
+    return sum(one.stat().st_size for one in (Path(path) / "log").glob("*") if one.name.isdigit())
 
 
 # ── what is in it ────────────────────────────────────────────────────────────────────────────────
@@ -274,12 +278,12 @@ class Salvage(NamedTuple):
 
 
 def salvage(
-    path: Path | str, to: Path | str, *, engine: str = "compiled", progress: Callable[[int], None] | None = None
+    path: Path | str, to: Path | str, *, engine: str = "compiled", progress: Callable[[int, int], None] | None = None
 ) -> Salvage:
     """Make a new store of the commands of a damaged one up to the damage; the old one is only read.
 
     The journal is begun anew from them, with a secret of its own and no checkpoint. `MisuseError` if there is something
-    at `to`. O(commands).
+    at `to`. `progress` is told how many commands are saved, and of how many bytes of log. O(commands).
     """
     if Path(to).exists():
         raise MisuseError(f"{to} exists; salvage writes to a place where nothing is")
@@ -293,7 +297,8 @@ def salvage(
     try:
         saved.recover()
         try:
-            for frame in store.reader():
+            reader = store.reader()
+            for frame in reader:
                 if not frame.commands:
                     continue
                 rows = np.frombuffer(frame.body, COMMAND, frame.commands)
@@ -303,7 +308,7 @@ def salvage(
                 else:
                     saved.apply_batch(rows)
                 if progress is not None:
-                    progress(saved.command_seq)
+                    progress(saved.command_seq, reader.size_bytes)
         except CorruptionError as error:
             damage = str(error)
         saved.check()

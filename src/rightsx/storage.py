@@ -354,9 +354,8 @@ class DurableTwin:
         self._ready()
         if not len(records):
             return self.twin.apply_batch(records, out)
-        rows = np.frombuffer(bytearray(records.tobytes()), COMMAND)  # NumPy copies records field by field
-        raw = self._resolved(rows).tobytes()
-        return self._complete(raw, b"", lambda: self.twin.apply_batch(rows, out))
+        raw = self._resolved(records)
+        return self._complete(raw, b"", lambda: self.twin.apply_batch(np.frombuffer(raw, COMMAND), out))
 
     def short_way(self) -> None:
         """Give nothing: every command goes through the log."""
@@ -385,15 +384,17 @@ class DurableTwin:
             raise StoreFailedError("a write to this store failed before; open it anew")
         self._finish()
 
-    def _resolved(self, rows: np.ndarray) -> np.ndarray:
-        """Put the time into commands that come at the engine's clock: what the clock will be then. Changes `rows`."""
-        times = rows["time_ns"]
+    def _resolved(self, records: np.ndarray) -> bytes:
+        """Give the bytes of commands, with the time in those that come at the engine's clock: what the clock will be then."""
+        times = records["time_ns"]
         unstamped = times == AT_ENGINE_CLOCK
-        if unstamped.any():
-            moving = np.where((times >= 0) & (times < TIME_END), times, 0)
-            clock = np.maximum(np.maximum.accumulate(moving), self.twin.clock_ns)
-            rows["time_ns"] = np.where(unstamped, clock, times)
-        return rows
+        if not unstamped.any():
+            return records.tobytes()
+        rows = np.frombuffer(bytearray(records.tobytes()), COMMAND)  # NumPy copies records field by field
+        moving = np.where((times >= 0) & (times < TIME_END), times, 0)
+        clock = np.maximum(np.maximum.accumulate(moving), self.twin.clock_ns)
+        rows["time_ns"] = np.where(unstamped, clock, times)
+        return rows.tobytes()
 
     def _complete(self, rows: bytes, payload: bytes, apply: Callable[[], Answer]) -> Answer:
         """Log, apply, keep for the journal; `apply` gives the events."""
@@ -425,7 +426,7 @@ class DurableTwin:
             return
         self._release()
         count = len(rows) // COMMAND.itemsize
-        self._log.append(FrameKind.COLD if cold else FrameKind.BATCH, count, rows + payload, *self._stated)
+        self._log.append(FrameKind.COLD if cold else FrameKind.BATCH, count, rows + payload if payload else rows, *self._stated)
         if self.durability == "disk":
             self._log.sync()
 
