@@ -51,9 +51,9 @@ class TimedDisk(RealDisk):
         """Begin at 0."""
         self.written = self.synced = 0
 
-    def open(self, path: Path, *, create: bool = False, write: bool = True) -> File:
+    def open(self, path: Path, *, create: bool = False, write: bool = True, private: bool = False) -> File:
         """Open a file whose writes and syncs are timed."""
-        return _TimedFile(super().open(path, create=create, write=write), self)
+        return _TimedFile(super().open(path, create=create, write=write, private=private), self)
 
 
 class _TimedFile:

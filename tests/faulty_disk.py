@@ -118,9 +118,9 @@ class FaultyDisk:
             raise OSError(self.error, errno.errorcode[self.error], str(path))
         return (name, path.parent.name) not in self.forget and (name, path.name) not in self.forget
 
-    def open(self, path: Path, *, create: bool = False, write: bool = True) -> MemoryFile:
+    def open(self, path: Path, *, create: bool = False, write: bool = True, private: bool = False) -> MemoryFile:
         self.call("create" if create else "open", path)
-        del write
+        del write, private
         if create:
             if path in self.files:
                 raise FileExistsError(errno.EEXIST, "exists", str(path))

@@ -159,6 +159,37 @@ def test_what_does_not_fit_the_store_is_misuse_and_lets_it_go(tmp_path, options)
     Exchange.open(tmp_path, engine="reference", gift_fee=2).close()
 
 
+@pytest.mark.parametrize(
+    "options", [{"origin": "two words"}, {"origin": "a", "signer": KEY}, {"durability": "paper"}, {"mode": "x"}]
+)
+def test_what_is_refused_before_a_store_is_made_makes_none(tmp_path, options):
+    with pytest.raises(MisuseError):
+        Exchange.open(tmp_path / "store", engine="reference", **options)
+    assert not (tmp_path / "store" / "store.json").exists()
+
+
+def test_two_who_make_one_store_at_once_make_one(tmp_path):
+    words = [sys.executable, "-c", MAKER, str(tmp_path / "store")]
+    makers = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    told = sorted(maker.communicate()[0].strip() for maker in makers)
+    assert set(told) <= {"made", "locked"}
+    assert "made" in told
+    with Exchange.open(tmp_path / "store", engine="reference") as market:
+        assert market.command_seq == told.count("made")
+
+
+MAKER = """
+import sys
+from rightsx import Exchange, StoreLockedError
+try:
+    with Exchange.open(sys.argv[1], engine="reference") as market:
+        market.open_account()
+        print("made")
+except StoreLockedError:
+    print("locked")
+"""
+
+
 def test_a_folder_without_a_store_is_not_read(tmp_path):
     with pytest.raises(MisuseError, match="is no store"):
         Exchange.open(tmp_path, read_only=True)

@@ -37,7 +37,7 @@ class File(Protocol):
 class Disk(Protocol):
     """Files and their names."""
 
-    def open(self, path: Path, *, create: bool = False, write: bool = True) -> File: ...  # noqa: D102
+    def open(self, path: Path, *, create: bool = False, write: bool = True, private: bool = False) -> File: ...  # noqa: D102
     def make_directory(self, path: Path) -> None: ...  # noqa: D102
     def names(self, path: Path) -> list[str]: ...  # noqa: D102
     def exists(self, path: Path) -> bool: ...  # noqa: D102
@@ -54,9 +54,9 @@ _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 class _RealFile:
     """A file of the operating system."""
 
-    def __init__(self, path: Path, flags: int) -> None:
+    def __init__(self, path: Path, flags: int, mode: int) -> None:
         self.path = path
-        self._descriptor = os.open(path, flags, 0o666)
+        self._descriptor = os.open(path, flags, mode)
 
     def size(self) -> int:
         """Say how many bytes it has."""
@@ -99,10 +99,10 @@ class _RealFile:
 class RealDisk:
     """The disk of the operating system (POSIX)."""
 
-    def open(self, path: Path, *, create: bool = False, write: bool = True) -> File:
-        """Open a file; with `create` one that must not be there yet."""
+    def open(self, path: Path, *, create: bool = False, write: bool = True, private: bool = False) -> File:
+        """Open a file; with `create` one that must not be there yet, and that nobody else may read if it is `private`."""
         flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
-        return _RealFile(path, flags | (os.O_CREAT | os.O_EXCL if create else 0))
+        return _RealFile(path, flags | (os.O_CREAT | os.O_EXCL if create else 0), 0o600 if private else 0o666)
 
     def make_directory(self, path: Path) -> None:
         """Make a directory and those above it, where they are not there."""
@@ -167,12 +167,12 @@ def _named(path: Path) -> Iterator[None]:
         raise
 
 
-def write_aside(disk: Disk, path: Path, data: bytes, *, sync: bool = True) -> None:
+def write_aside(disk: Disk, path: Path, data: bytes, *, sync: bool = True, private: bool = False) -> None:
     """Put a whole file under its name at once: written aside, synced, renamed; the directory is the caller's to sync."""
     aside = path.with_name(path.name + ".new")
     if disk.exists(aside):
         disk.remove(aside)
-    file = disk.open(aside, create=True)
+    file = disk.open(aside, create=True, private=private)
     try:
         file.write(0, data)
         if sync:

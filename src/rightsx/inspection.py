@@ -90,9 +90,9 @@ class ComparingDisk(RealDisk):
         """Begin with nothing missed."""
         self.missing: list[Path] = []
 
-    def open(self, path: Path, *, create: bool = False, write: bool = True) -> File:
+    def open(self, path: Path, *, create: bool = False, write: bool = True, private: bool = False) -> File:
         """Open a file for reading; one that would be made is empty."""
-        del write
+        del write, private
         if not create:
             return _Unwritten(path, super().open(path, write=False))
         self.missing.append(path.with_name(path.name.removesuffix(".new")))

@@ -78,8 +78,10 @@ class Kept:
         that make no sense or are not the store's, `StoreLockedError` beside another writer, `CorruptionError` naming file and
         byte, `DivergenceError` if the log does not give what was recorded. O(commands since the last `snapshot`).
         """
-        from rightsx.storage import open_twin  # noqa: PLC0415 - a market in memory needs no disk
+        from rightsx.storage import MODES, open_twin  # noqa: PLC0415 - a market in memory needs no disk
 
+        if mode not in MODES:
+            raise MisuseError(f"mode was {mode!r}; one of {', '.join(MODES)} is due")
         given = [value for value in (gift_fee, reference_days, limits) if value is not None]
         days = REFERENCE_DAYS if reference_days is None else reference_days
         market = cls.__new__(cls)

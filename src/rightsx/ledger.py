@@ -229,10 +229,7 @@ class Journal:
         `MisuseError` for a signer of another name or a secret of another length; `ProofError` if the checkpoint in the folder
         is none, or none that the signer signed.
         """
-        if not isinstance(origin, str) or not is_name(origin):
-            raise MisuseError(f"origin was {origin!r}; printable characters without space and plus are due")
-        if signer is not None and signer.name != origin:
-            raise MisuseError(f"the signer is {signer.name!r} and the origin {origin!r}; one name is due")
+        check_origin(origin, signer)
         if secret is not None and (not isinstance(secret, bytes) or len(secret) != SECRET_BYTES):
             raise MisuseError(f"secret was {type(secret).__name__}; {SECRET_BYTES} bytes are due")
         self.origin = origin
@@ -529,6 +526,14 @@ def _segments(start: int, end: int) -> Iterator[tuple[int, int]]:
         stop = min(end, (start // SEGMENT_ENTRIES + 1) * SEGMENT_ENTRIES)
         yield start, stop
         start = stop
+
+
+def check_origin(origin: object, signer: SigningKey | None) -> None:
+    """Let a name for a journal pass, which is its signer's if it has one; else `MisuseError`."""
+    if not isinstance(origin, str) or not is_name(origin):
+        raise MisuseError(f"origin was {origin!r}; printable characters without space and plus are due")
+    if signer is not None and signer.name != origin:
+        raise MisuseError(f"the signer is {signer.name!r} and the origin {origin!r}; one name is due")
 
 
 def entries_file(folder: Path, number: int) -> Path:

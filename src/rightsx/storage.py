@@ -33,7 +33,7 @@ import numpy as np
 from rightsx.commandlog import FrameKind, LogReader, LogWriter
 from rightsx.disk import RealDisk, read_whole, write_aside
 from rightsx.errors import CorruptionError, DivergenceError, MisuseError, StoreFailedError
-from rightsx.ledger import SECRET_BYTES, Journal
+from rightsx.ledger import SECRET_BYTES, Journal, check_origin
 from rightsx.protocol import (
     AT_ENGINE_CLOCK,
     COMMAND,
@@ -132,18 +132,21 @@ class Store:
         compares: bool = False,
     ) -> None:
         """Open the folder, or make it if it is to be written to; with `compares` the journal's files are read, too."""
+        if origin is not None:
+            check_origin(origin, signer)
         self.path = path
         self.disk: Disk = disk or RealDisk()
         self.writes = writes
         self._lock: Any = None
         header = path / HEADER_FILE
-        if not self.disk.exists(header):
-            if not writes:
-                raise MisuseError(f"{path} is no store; there is no {HEADER_FILE}")
-            self._make(origin or (signer.name if signer else "rightsx.local/store"), venue or Venue())
         if writes:
-            self._lock = self.disk.lock(path / "lock")
+            self.disk.make_directory(path)
+            self._lock = self.disk.lock(path / "lock")  # first: two may make the same store
         try:
+            if not self.disk.exists(header):
+                if not writes:
+                    raise MisuseError(f"{path} is no store; there is no {HEADER_FILE}")  # noqa: TRY301
+                self._make(origin or (signer.name if signer else "rightsx.local/store"), venue or Venue())
             data = read_whole(self.disk, header)
             self.header = unpack_header(header, data)
             self.digest = hashlib.sha256(data).digest()
@@ -166,9 +169,7 @@ class Store:
         self.disk.make_directory(self.path / "journal")
         secret = self.path / "secret"
         if not self.disk.exists(secret):
-            write_aside(self.disk, secret, secrets.token_bytes(SECRET_BYTES))
-            with contextlib.suppress(OSError, AttributeError):
-                secret.chmod(0o600)
+            write_aside(self.disk, secret, secrets.token_bytes(SECRET_BYTES), private=True)
         # The header comes last, when all else is safe: a folder without one is no store yet.
         self.disk.sync_directory(self.path)
         write_aside(self.disk, self.path / HEADER_FILE, StoreHeader(secrets.token_hex(16), origin, venue).pack())
