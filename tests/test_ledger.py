@@ -197,6 +197,30 @@ def test_a_journal_begun_again_compares_everything_and_goes_on(tmp_path):
     assert again.prove_inclusion(17) == whole.prove_inclusion(17)
 
 
+@pytest.mark.parametrize("damaged", ["", "entries/00000001", "public/tile/0/300"])
+def test_a_journal_begun_again_keeps_little_in_memory_and_writes_nothing_before_its_root(tmp_path, damaged):
+    events = some_events(200_000)
+    first = make(tmp_path)
+    first.append(events)
+    first.publish()
+    if damaged:
+        path = tmp_path / damaged
+        before = path.read_bytes()
+        path.write_bytes(before[:100] + b"!" + before[101:])
+    again = make(tmp_path)
+    kept = []
+    for at in range(0, len(events), 10_000):
+        again.append(events[at : at + 10_000])
+        kept.append(again.size - again._records.first)
+        assert again.repaired == ([path] if damaged and again.size == len(events) else [])
+    assert again.root() == first.root()
+    assert (max(kept) < 80_000) == (damaged != "entries/00000001")
+    assert again._tree.tiled == len(events)
+    for number in (0, 65_536, 150_000, 199_999):
+        assert again.record(number) == first.record(number)
+        assert again.prove_inclusion(number) == first.prove_inclusion(number)
+
+
 def test_a_replay_that_gives_another_root_than_was_signed_is_a_divergence(tmp_path):
     make_first = make(tmp_path)
     make_first.append(some_events(300, seed=1))

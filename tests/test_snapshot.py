@@ -105,6 +105,12 @@ def test_the_log_before_a_snapshot_is_not_needed(script):
     assert opened(disk.copy(), make=CompiledExchange).state_hash() == state
     with pytest.raises(CorruptionError, match="missing"):
         opened(disk.copy())
+    (last,) = disk.names(STORE / "log")[-1:]
+    emptied = disk.copy()
+    content = emptied.files[segment_path(STORE / "log", int(last))].now
+    content[160:] = bytes(len(content) - 160)
+    with pytest.raises(CorruptionError, match="before a snapshot is not there"):
+        opened(emptied, make=CompiledExchange)
     for name in disk.names(STORE / "log"):
         del disk.files[segment_path(STORE / "log", int(name))]
     with pytest.raises(CorruptionError, match="which a snapshot names"):

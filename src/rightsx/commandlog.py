@@ -201,6 +201,8 @@ class LogReader:
         offset = start
         if start:
             self._check_size(unpack_header(data, 0), data, path)
+            if data[start - END_BYTES : start] != self.end.crc.to_bytes(4, "little") + FRAME_END:
+                raise CorruptionError("the frame before a snapshot is not there", path, start - END_BYTES)
         while True:
             frame = self._frame(data, offset, path, number, later)
             if frame is None:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from rightsx.note import SigningKey
 
 SEGMENT_ENTRIES: Final = 65_536
+MOST_KEPT: Final = SEGMENT_ENTRIES  # records in memory while a log is read again, where they are in files
 SECRET_BYTES: Final = 32
 SALT_BYTES: Final = 16
 RECORD_BYTES: Final = EVENT.itemsize
@@ -298,12 +299,43 @@ class Journal:
                 self._write_tiles()
             leaves, hashes = leaves[until:], hashes[until:]
         self._take(leaves, hashes)
+        if promised is not None and self._writes and self._records.first + MOST_KEPT <= self.size < promised.size:
+            self._let_go_of_known()
 
     def _take(self, leaves: np.ndarray, hashes: np.ndarray) -> None:
         """Keep records and their hashes."""
         if len(leaves):
             self._records.keep(self.size, leaves)
             self._tree.append(hashes)
+
+    def _let_go_of_known(self) -> None:
+        """Forget records and full tiles that are in files just so; before the promised root is reached nothing is written."""
+        assert self._folder is not None
+        records, public = self._records, self._folder / PUBLIC
+        for rows in records.arrays():
+            first = records.first
+            for start, stop in _segments(first, first + len(rows)):
+                path = entries_file(self._folder, start // SEGMENT_ENTRIES)
+                if self._there(path, start % SEGMENT_ENTRIES * RECORD_BYTES, rows[start - first : stop - first].tobytes()):
+                    continue
+                return
+            records.let_go(first + len(rows))
+        for level, count in enumerate(tile_widths(self.size)):
+            for number in range((self._tree.tiled >> TILE_LEVELS * level) // TILE_WIDTH, count // TILE_WIDTH):
+                hashes = self._tree.hashes(level, number * TILE_WIDTH, TILE_WIDTH)
+                if hashes is None or not self._there(public / tile_path(level, number), 0, hashes):
+                    return
+        self._tree.let_go()
+
+    def _there(self, path: Path, offset: int, data: bytes) -> bool:
+        """Say whether a file has these bytes."""
+        if not self._disk.exists(path):
+            return False
+        file = self._disk.open(path, write=False)
+        try:
+            return file.read(offset, len(data)) == data
+        finally:
+            file.close()
 
     # ── publishing ───────────────────────────────────────────────────────────────────────────────
 
