@@ -91,10 +91,11 @@ def verify(*arguments, key=KEY):
     return code, printed.strip()
 
 
-def refuses(folder, why, *arguments, **options):
+def refused(folder, why, *arguments, **options):
+    """Say whether a journal is refused for this reason."""
     code, line = verify(folder, *arguments, **options)
-    assert (code, line.startswith("does not hold: ")) == (1, True), line
-    assert re.search(why, line), line
+    print(line)
+    return code == 1 and line.startswith("does not hold: ") and re.search(why, line) is not None
 
 
 def flipped(path, at, bit=1):
@@ -153,7 +154,7 @@ def test_a_checkpoint_altered_anywhere_is_refused(journals, alter, size):
     for at in range(0, len(data), 7):
         for wrong in (data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], data[:at], data + data[at:]):
             alter(path, wrong)
-            refuses(path.parent, "checkpoint: ")
+            assert refused(path.parent, "checkpoint: ")
 
 
 def test_without_its_checkpoint_a_journal_cannot_be_checked(journals, alter):
@@ -162,8 +163,8 @@ def test_without_its_checkpoint_a_journal_cannot_be_checked(journals, alter):
 
 
 def test_the_signature_of_another_key_is_refused(journals):
-    refuses(journals(1), f"no signature is by the key {OTHER.verifier.id.hex()}", key=OTHER)
-    refuses(journals(1), "no signature is by", key=make_signing_key("elsewhere.example", KEY.seed))
+    assert refused(journals(1), f"no signature is by the key {OTHER.verifier.id.hex()}", key=OTHER)
+    assert refused(journals(1), "no signature is by", key=make_signing_key("elsewhere.example", KEY.seed))
 
 
 def test_a_wrong_signature_of_the_key_condemns_and_those_of_strangers_are_passed_over(journals, alter):
@@ -172,12 +173,12 @@ def test_a_wrong_signature_of_the_key_condemns_and_those_of_strangers_are_passed
     alter(path, format_note(text, [make_signing_key("witness.example", bytes(32)), KEY, OTHER]))
     assert verify(path.parent)[0] == 0
     alter(path, format_note(text, [KEY]) + format_note("another text\n", [KEY]).partition(b"\n\n")[2])
-    refuses(path.parent, "the signature of market.example/rightsx is not one of its key over this text")
+    assert refused(path.parent, "the signature of market.example/rightsx is not one of its key over this text")
 
 
 def test_a_checkpoint_of_another_origin_is_refused(journals, alter):
     alter(journals(0) / "public" / "checkpoint", format_note(str(Checkpoint("elsewhere", 0, EMPTY_ROOT)), [KEY]))
-    refuses(journals(0), "one of 'elsewhere'; the key signs for 'market.example/rightsx'")
+    assert refused(journals(0), "one of 'elsewhere'; the key signs for 'market.example/rightsx'")
 
 
 @pytest.mark.parametrize(
@@ -185,14 +186,14 @@ def test_a_checkpoint_of_another_origin_is_refused(journals, alter):
 )
 def test_what_is_signed_and_no_checkpoint_is_refused(journals, alter, lines):
     alter(journals(0) / "public" / "checkpoint", format_note("\n".join([KEY.name, *lines, ""]), [KEY]))
-    refuses(journals(0), "does not state an origin, a size and a root")
+    assert refused(journals(0), "does not state an origin, a size and a root")
 
 
 @pytest.mark.parametrize(("size", "folder"), [(0, "public"), (256, "."), (257, "public")])
 def test_a_signed_root_of_other_events_is_refused(journals, alter, size, folder):
     alter(journals(size) / "public" / "checkpoint", format_note(str(Checkpoint(KEY.name, size, bytes(32))), [KEY]))
     last = ", unless tile/0/001.p/1 is wrong" if size == 257 else ""
-    refuses(journals(size) / folder, r"checkpoint: its root is not .{44}, on which the tiles agree" + last + "$")
+    assert refused(journals(size) / folder, r"checkpoint: its root is not .{44}, on which the tiles agree" + last + "$")
 
 
 TILES = [
@@ -214,7 +215,7 @@ def test_the_byte_of_a_tile_that_was_altered_is_named(journals, alter, size, lev
     for at in (0, HASH * width - 1)[size > 257 :]:
         data = path.read_bytes()
         alter(path, flipped(path, at))
-        refuses(journals(size), f"{name}: byte {at}, in hash {at // HASH}, is not what")
+        assert refused(journals(size), f"{name}: byte {at}, in hash {at // HASH}, is not what")
         alter(path, data)
 
 
@@ -227,7 +228,7 @@ def test_without_records_an_altered_tile_is_named_and_its_byte_if_tiles_below_te
         why = f"{name}: byte {HASH * width - 5}, in hash {width - 1}, is not what tile/{level - 1}/"
     else:
         why = f"{name}: bytes 0 to 8191 do not give hash" if width == 256 else f"on which the tiles agree, unless {name} is wrong"
-    refuses(journals(size) / "public", why)
+    assert refused(journals(size) / "public", why)
 
 
 @pytest.mark.parametrize(("size", "level", "number", "width"), TILES)
@@ -237,9 +238,9 @@ def test_a_tile_that_is_short_long_or_missing_is_named(journals, alter, size, le
     data = path.read_bytes()
     for wrong in (b"", data[:-1], data + b"\0"):
         alter(path, wrong)
-        refuses(journals(size) / "public", f"{name} has {len(wrong)} bytes; {len(data)} are due")
+        assert refused(journals(size) / "public", f"{name} has {len(wrong)} bytes; {len(data)} are due")
     alter(path, None)
-    refuses(journals(size) / "public", f"{name} is missing")
+    assert refused(journals(size) / "public", f"{name} is missing")
 
 
 def test_two_tiles_in_each_others_place_are_named(journals, alter):
@@ -247,8 +248,8 @@ def test_two_tiles_in_each_others_place_are_named(journals, alter):
     data = one.read_bytes()
     alter(one, other.read_bytes())
     alter(other, data)
-    refuses(journals(66_100) / "public", "tile/0/005: bytes 0 to 8191 do not give hash 5 of tile/1/000")
-    refuses(journals(66_100), "tile/0/005: byte 0, in hash 0, is not what record 1280 of entries/00000000 gives")
+    assert refused(journals(66_100) / "public", "tile/0/005: bytes 0 to 8191 do not give hash 5 of tile/1/000")
+    assert refused(journals(66_100), "tile/0/005: byte 0, in hash 0, is not what record 1280 of entries/00000000 gives")
 
 
 FIELDS = {0: "length", 1: "length", 2: "version", 3: "", 8: "event_seq", 15: "event_seq", 16: "", 119: ""}
@@ -268,7 +269,7 @@ def test_the_record_that_was_altered_is_named_and_its_byte_if_one_can_know(journ
     alter(folder / name, flipped(folder / name, at + place, 4))
     field = {**FIELDS, 9: "event_seq"}.get(place)
     known = f"byte {at + place}, in the {field} of record {seq}, is 0x..; 0x.. is due"
-    refuses(
+    assert refused(
         folder, f"{name}: {known if field else f'record {seq}, from byte {at} on, does not have hash {seq % 256} of {tile}'}$"
     )
 
@@ -277,7 +278,7 @@ def test_records_that_changed_places_are_named(journals, alter):
     path = journals(257) / "entries" / "00000000"
     data = path.read_bytes()
     alter(path, data[:RECORD] + data[2 * RECORD : 3 * RECORD] + data[RECORD : 2 * RECORD] + data[3 * RECORD :])
-    refuses(journals(257), f"byte {RECORD + 8}, in the event_seq of record 1, is 0x02; 0x01 is due")
+    assert refused(journals(257), f"byte {RECORD + 8}, in the event_seq of record 1, is 0x02; 0x01 is due")
 
 
 def test_a_record_and_its_hash_altered_alike_are_named_by_the_tile(journals, alter):
@@ -285,7 +286,7 @@ def test_a_record_and_its_hash_altered_alike_are_named_by_the_tile(journals, alt
     alter(records, flipped(records, 7 * RECORD + 50))
     leaf = leaf_hash(records.read_bytes()[7 * RECORD + 2 : 8 * RECORD])
     alter(tile, tile.read_bytes()[: 7 * HASH] + leaf + tile.read_bytes()[8 * HASH :])
-    refuses(journals(257), "tile/0/000: bytes 0 to 8191 do not give hash 0 of tile/1/000.p/1")
+    assert refused(journals(257), "tile/0/000: bytes 0 to 8191 do not give hash 0 of tile/1/000.p/1")
 
 
 def test_files_of_records_that_are_short_long_or_missing_are_named(journals, alter):
@@ -293,14 +294,14 @@ def test_files_of_records_that_are_short_long_or_missing_are_named(journals, alt
     first, last = (folder / "entries" / f"0000000{number}" for number in (0, 1))
     whole = first.read_bytes()
     alter(first, whole + bytes(RECORD))
-    refuses(folder, "entries/00000000 has 7864440 bytes; 7864320 are due")
+    assert refused(folder, "entries/00000000 has 7864440 bytes; 7864320 are due")
     alter(first, whole[:1_000])
-    refuses(folder, "entries/00000000 has 1000 bytes; 30720 are due")
+    assert refused(folder, "entries/00000000 has 1000 bytes; 30720 are due")
     alter(first, whole)
     alter(last, last.read_bytes() + bytes(RECORD))  # an event after the checkpoint
     assert verify(folder)[0] == 0
     alter(last, None)
-    refuses(folder, "entries/00000001 is missing")
+    assert refused(folder, "entries/00000001 is missing")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -311,7 +312,7 @@ def test_no_byte_of_a_journal_can_be_altered_unnoticed(journals, alter, seed):
         data, told = path.read_bytes(), str(path.relative_to(folder)).removeprefix("public/")
         for _ in range(3):
             alter(path, flipped(path, chance.randrange(len(data)), 1 << chance.randrange(8)))
-            refuses(folder, f"^does not hold: {told}: ")
+            assert refused(folder, f"^does not hold: {told}: ")
             alter(path, data)
     assert verify(folder)[0] == 0
 
@@ -367,7 +368,7 @@ def test_receipts_are_judged_as_the_package_judges_them(tmp_path):
 def test_a_receipt_of_another_key_or_place_is_refused(tmp_path):
     honest = receipts(2).receipt(1)
     (tmp_path / "receipt").write_bytes(bytes(honest))
-    refuses("--receipt", "no signature is by the key", tmp_path / "receipt", key=OTHER)
+    assert refused("--receipt", "no signature is by the key", tmp_path / "receipt", key=OTHER)
     code, line = judged(tmp_path / "receipt", bytes(Receipt(0, honest.leaf, honest.proof, honest.checkpoint)))
     assert (code, "its index 0 is not the record's" in line) == (1, True)
 
