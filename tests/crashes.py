@@ -7,6 +7,7 @@ from pathlib import Path
 
 from faulty_disk import FaultyDisk, PowerLost
 from market_flow import Flow
+from rightsx.engine.twin import CompiledExchange
 from rightsx.errors import CorruptionError, DivergenceError
 from rightsx.note import make_signing_key
 from rightsx.protocol import FIRST_COLD_KIND, Command, Limits, Venue, command_records
@@ -77,7 +78,7 @@ class Run:
                 twin.publish()
                 self.safe = self.issued
                 self.published = twin.journal.size
-            if twin.twin.saves and self._chance.random() < self._snapshot:
+            if isinstance(twin.twin, CompiledExchange) and self._chance.random() < self._snapshot:
                 twin.snapshot()
                 self.safe = self.issued
             if self._chance.random() < self._reopen:

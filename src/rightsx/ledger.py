@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 SEGMENT_ENTRIES: Final = 65_536
 MOST_KEPT: Final = SEGMENT_ENTRIES  # records in memory while a log is read again, where they are in files
 SECRET_BYTES: Final = 32
-SALT_BYTES: Final = 16
 RECORD_BYTES: Final = EVENT.itemsize
 CHECKPOINT: Final = "checkpoint"
 ENTRIES: Final = "entries"

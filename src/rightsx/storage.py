@@ -48,6 +48,7 @@ from rightsx.protocol import (
     Venue,
 )
 from rightsx.snapshot import Snapshot, read_snapshot, write_snapshot
+from rightsx.twins import SavingTwin
 from rightsx.vocabulary import check_hot, unpack
 
 if TYPE_CHECKING:
@@ -209,6 +210,18 @@ class Store:
 # ── a durable twin ───────────────────────────────────────────────────────────────────────────────
 
 
+class Held(NamedTuple):
+    """COMMANDs acknowledged under "none", and in no frame yet: the number of the first, and their bytes."""
+
+    first: int
+    rows: bytearray
+
+    @property
+    def end(self) -> int:
+        """The number after the last of them."""
+        return self.first + len(self.rows) // COMMAND.itemsize
+
+
 class Ahead(NamedTuple):
     """Commands on their way through the log: their bytes, a payload, the first one's number, events so far."""
 
@@ -233,10 +246,10 @@ class DurableTwin:
         self._options = options
         self._log: LogWriter | None = None
         self._process = os.getpid()
-        self._held = bytearray()  # COMMANDs acknowledged under "none", and in no frame yet
+        self._held = Held(0, bytearray())
         self._ahead: Ahead | None = None
         self._unread = NO_EVENTS
-        self._waiting: asyncio.Future[None] | None = None  # until the next sync of those who share one
+        self._group: asyncio.Task[None] | None = None  # the next sync of those who share one
         self._events = bytearray()  # EVENTs that the journal does not have yet
         self._told = 0  # the last command whose events the journal has, or had before these
         self._stated = (0, self.journal.root())  # what frames say of the journal: its size and root when it was last told
@@ -257,9 +270,8 @@ class DurableTwin:
     ) -> LogReader:
         """Apply the log, compare it with what was recorded, and go on from its end; `hear` is given all events.
 
-        The log is read from the newest snapshot on, unless it is to be read `whole`.
-
-        `progress` is told how many commands are applied, and of how many bytes of log. Gives the reader, at its end.
+        The log is read from the newest snapshot on, unless it is to be read `whole`. `progress` is told how many commands are
+        applied, and of how many bytes of log. Gives the reader, at its end.
         Raises `CorruptionError` or `DivergenceError`, and then the store is as it was.
         """
         if mode not in MODES:
@@ -300,13 +312,13 @@ class DurableTwin:
 
     def _load(self, hear: Callable[[np.ndarray], None] | None) -> End | None:
         """Become the market of the newest snapshot, if there is one; gives where the log goes on."""
-        if not self.twin.saves:
+        twin, store = self.twin, self.store
+        if not isinstance(twin, SavingTwin):
             return None
-        store = self.store
-        found = read_snapshot(store.disk, store.path / "snapshots", store.tag, self.twin.save()[1])
+        found = read_snapshot(store.disk, store.path / "snapshots", store.tag, twin.save()[1])
         if found is None:
             return None
-        self.twin.load(found.names, found.tables)
+        twin.load(found.names, found.tables)
         self.journal.load(found.journal)
         self._stated = self.journal.size, self.journal.root()
         self._told = found.told
@@ -421,8 +433,11 @@ class DurableTwin:
         assert self._log is not None
         cold = rows[KIND_AT] >= FIRST_COLD_KIND
         if self.durability == "none" and not cold:
-            self._held += rows
-            if len(self._held) >= HELD_BYTES:
+            held = self._held
+            if held.end <= self._log.next_seq:
+                self._held = held = Held(self._log.next_seq, bytearray())
+            held.rows.extend(rows)
+            if len(held.rows) >= HELD_BYTES:
                 self._release()
             return
         self._release()
@@ -432,17 +447,17 @@ class DurableTwin:
             self._log.sync()
 
     def _release(self) -> None:
-        """Write the commands that are held as a frame."""
+        """Write the commands that are held as a frame; done twice it is done once, because they have numbers."""
         assert self._log is not None
-        if self._held:
-            rows = bytes(self._held)
-            self._log.append(FrameKind.BATCH, len(rows) // COMMAND.itemsize, rows, *self._stated)
-            self._held = bytearray()
+        held, logged = self._held, self._log.next_seq
+        if held.end > logged:
+            rows = bytes(held.rows[(logged - held.first) * COMMAND.itemsize :])
+            self._log.append(FrameKind.BATCH, held.end - logged, rows, *self._stated)
 
     def _next_seq(self) -> int:
         """Give the number that the next command takes."""
         assert self._log is not None
-        return self._log.next_seq + len(self._held) // COMMAND.itemsize
+        return max(self._log.next_seq, self._held.end)
 
     def _apply(self, rows: bytes, payload: bytes) -> np.ndarray:
         """Let the twin apply commands as they stand in the log."""
@@ -497,7 +512,7 @@ class DurableTwin:
 
     def _journal(self) -> None:
         """Give the journal the events that are kept for it; done twice it is done once."""
-        if self._held:
+        if self._log is not None:
             self._release()  # A frame states nothing of its own commands.
         if self._events:
             self._tell(np.frombuffer(bytes(self._events), EVENT))
@@ -535,23 +550,16 @@ class DurableTwin:
 
     async def safe(self) -> None:
         """Wait until everything so far is safe: one sync for all who wait, at most a millisecond later."""
-        loop = asyncio.get_running_loop()
-        if self._waiting is None:
-            self._waiting = loop.create_future()
-            loop.call_later(GROUP_SECONDS, self._sync_group, self._waiting)
+        if self._group is None:
+            self._group = asyncio.create_task(self._sync_group())
         # A caller that is cancelled stops waiting; the others do not.
-        await asyncio.shield(self._waiting)
+        await asyncio.shield(self._group)
 
-    def _sync_group(self, waiting: asyncio.Future[None]) -> None:
-        """Sync, and tell all who wait; a failure is told to each of them."""
-        self._waiting = None
-        try:
-            self.sync()
-        except Exception as error:  # noqa: BLE001 - it is handed on
-            waiting.set_exception(error)
-            waiting.exception()  # Nobody may be left to hear it.
-        else:
-            waiting.set_result(None)
+    async def _sync_group(self) -> None:
+        """Sync for all who wait; a failure is told to each of them."""
+        await asyncio.sleep(GROUP_SECONDS)
+        self._group = None  # Whoever comes now waits for the next.
+        self.sync()
 
     def publish(self) -> Published:
         """Make everything acknowledged safe, then publish the journal."""
@@ -563,7 +571,8 @@ class DurableTwin:
 
         `MisuseError` for an engine that cannot be saved.
         """
-        if not self.twin.saves:
+        twin = self.twin
+        if not isinstance(twin, SavingTwin):
             raise MisuseError("the reference engine takes no snapshots; the compiled one does")
         self.sync()
         self._journal()
@@ -571,7 +580,7 @@ class DurableTwin:
         store = self.store
         journal = self.journal.save()
         store.disk.sync_everything()
-        found = Snapshot(self.twin.command_seq, self._log.end, journal, self._told, *self.twin.save())
+        found = Snapshot(twin.command_seq, self._log.end, journal, self._told, *twin.save())
         return write_snapshot(store.disk, store.path / "snapshots", store.tag, found)
 
     def journal_now(self) -> Journal:

@@ -5,7 +5,7 @@ The face does not know which one it has: all of them answer every command with t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 class Twin(Protocol):
     """What an engine offers the face: commands, the whole, queries.
 
-    One that is `resumable` finishes a command that an exception cut short; any other must not go on then. One that
-    `saves` has `save` and `load`.
+    One that is `resumable` finishes a command that an exception cut short; any other must not go on then.
     """
 
     resumable: bool
-    saves: bool
 
     @property
     def clock_ns(self) -> int: ...  # noqa: D102
@@ -39,8 +37,6 @@ class Twin(Protocol):
     def short_way(self) -> ShortWay | None: ...  # noqa: D102
     def heard(self) -> None: ...  # noqa: D102
     def take_unread(self, told: int) -> np.ndarray: ...  # noqa: D102
-    def save(self) -> tuple[dict[str, Any], dict[int, np.ndarray]]: ...  # noqa: D102
-    def load(self, names: dict[str, Any], tables: dict[int, np.ndarray]) -> None: ...  # noqa: D102
     def check(self) -> None: ...  # noqa: D102
     def state_hash(self) -> str: ...  # noqa: D102
     def account(self, account: int) -> AccountView | None: ...  # noqa: D102
@@ -59,6 +55,14 @@ class Twin(Protocol):
     def stores(self, merchant: int) -> dict[str, int]: ...  # noqa: D102
     def terminals(self, merchant: int) -> list[str]: ...  # noqa: D102
     def member(self, merchant: int, member: int) -> int | None: ...  # noqa: D102
+
+
+@runtime_checkable
+class SavingTwin(Twin, Protocol):
+    """An engine that can become what it was: `save` gives what has names, and the tables."""
+
+    def save(self) -> tuple[dict[str, Any], dict[int, np.ndarray]]: ...  # noqa: D102
+    def load(self, names: dict[str, Any], tables: dict[int, np.ndarray]) -> None: ...  # noqa: D102
 
 
 def twin_of(engine: str, venue: Venue) -> Twin:

@@ -97,7 +97,6 @@ class CompiledExchange(Queries):
     """The whole market, compiled. Equal to `ReferenceExchange` in every event and in all of its state."""
 
     resumable = True
-    saves = True
 
     def __init__(self, venue: Venue, *, event_rows: int | None = None, first_rows: int = FIRST_ROWS) -> None:
         """Begin empty, at time 0; compiles what plain orders need the first time ever, the rest at its first use.

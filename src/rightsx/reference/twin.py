@@ -6,7 +6,7 @@ anything: it unpacks, runs, and copies state into views.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from rightsx.errors import MisuseError
 from rightsx.protocol import FIRST_COLD_KIND, Command, CommandKind, Event, Refusal, Side, Venue, commands_of, event_records
@@ -32,7 +32,6 @@ class ReferenceExchange:
     """The whole market in plain Python; the judge of every other engine."""
 
     resumable = False
-    saves = False
 
     def __init__(self, venue: Venue) -> None:
         """Begin empty, at time 0."""
@@ -78,14 +77,6 @@ class ReferenceExchange:
         """Give nothing: a market of plain objects that is cut short in the midst of a command must not go on."""
         del told
         return event_records(())
-
-    def save(self) -> NoReturn:
-        """Refuse: a judge begins at the beginning."""
-        raise NotImplementedError
-
-    def load(self, names: dict[str, Any], tables: dict[int, np.ndarray]) -> NoReturn:
-        """Refuse: a judge begins at the beginning."""
-        raise NotImplementedError
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────
 
