@@ -61,3 +61,27 @@ def test_compiling_shows_how_far_it_is_and_begins_anew_after_an_interrupt(tmp_pa
     assert any("cut short after " in line for line in told)
     assert told[-2].endswith(" s")
     assert "cut short" not in told[-2]
+
+
+WARM = """
+import sys
+
+import rightsx
+
+exchange = rightsx.Exchange()
+account = exchange.open_account()
+exchange.deposit(account=account, amount=5)
+print(exchange.account(account).cash, *(name for name in sys.modules if name.startswith(("numba.cpython.listobj", "numba.typed.typedlist"))))
+"""
+
+
+def test_what_was_compiled_before_runs_without_the_rules_for_compiling(tmp_path):
+    environment = {**os.environ, "RIGHTSX_CACHE_DIR": str(tmp_path)}
+    told = [
+        subprocess.run([sys.executable, "-c", WARM], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert [len(each.stdout.split()) for each in told] == [3, 1]
+    assert [each.stdout.split()[0] for each in told] == ["5", "5"]
+    assert "once" in told[0].stderr
+    assert told[1].stderr == ""

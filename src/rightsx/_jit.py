@@ -123,7 +123,7 @@ if not TYPE_CHECKING and COMPILED:
     from numba import types
     from numba.extending import intrinsic
 
-    from rightsx._compile import KernelCompiler, compile_in_order, optimised_once
+    from rightsx._compile import KernelCompiler, compile_in_order, keep, optimised_once
 
     _OPTIONS: Final = {"nogil": True, "error_model": "numpy"}
     _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -256,6 +256,7 @@ else:  # what a type checker reads, too
     numba: Any = None
     types: Any = None
     compile_in_order: Any = None
+    keep: Any = None
     optimised_once: Any = None
     _OPTIONS: Final[dict[str, Any]] = {}
 
@@ -438,7 +439,9 @@ def _made(function: Callable[..., Any], arguments: tuple[Any, ...], what: str) -
     directory = cache_directory()
     private = _private(directory)
     with _numba_cache(str(directory) if private else ""):
-        made = numba.njit(cache=private, **_OPTIONS)(function)
+        made = numba.njit(_nrt=False, **_OPTIONS)(function)
+        if private:
+            keep(made)
         known = private and _is_cached(directory, function)
         with _told(what, directory, known=known, private=private) as told, optimised_once(function.__qualname__):
             if not known:
