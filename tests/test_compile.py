@@ -15,10 +15,12 @@ INTERRUPTED = """
 import signal
 import sys
 
-from rightsx import TimingWheel, _compile
+from numba.core.dispatcher import Dispatcher
+
+from rightsx import TimingWheel
 
 sys.stderr.isatty = lambda: True
-usual = _compile.Dispatcher.compile
+usual = Dispatcher.compile
 begun = []
 
 def compile(self, signature):
@@ -27,7 +29,7 @@ def compile(self, signature):
         signal.raise_signal(signal.SIGINT)
     return usual(self, signature)
 
-_compile.Dispatcher.compile = compile
+Dispatcher.compile = compile
 try:
     TimingWheel()
 except KeyboardInterrupt:
@@ -39,14 +41,14 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("function", [barebook.bare_entry, hot.hot_entry, run.engine_entry])
 def test_a_kernel_comes_after_all_that_it_calls(function):
-    from rightsx._compile import Dispatcher, callees  # noqa: PLC0415 - an uncompiled run has no numba
+    from rightsx._compile import Kernel, callees  # noqa: PLC0415 - an uncompiled run has no numba
 
     kernels = callees(function)
     place = {kernel: at for at, kernel in enumerate(kernels)}
     assert len(place) == len(kernels) > 50
     for at, caller in enumerate(kernels):
         found = [caller.py_func.__globals__.get(name) for name in caller.py_func.__code__.co_names]
-        assert all(place[called] <= at for called in found if isinstance(called, Dispatcher)), caller
+        assert all(place[called] <= at for called in found if isinstance(called, Kernel)), caller
 
 
 def test_compiling_shows_how_far_it_is_and_begins_anew_after_an_interrupt(tmp_path):

@@ -13,16 +13,18 @@ What was compiled before is loaded without numba's rules for compiling, which ta
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numba
 from numba import types
 from numba.core import typed_passes, untyped_passes
 from numba.core.caching import FunctionCache
 from numba.core.compiler import CompilerBase
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
-from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
+from numba.extending import typeof_impl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,18 +62,60 @@ class KernelCompiler(CompilerBase):
         return [manager]
 
 
+# ── kernels ──────────────────────────────────────────────────────────────────────────────────────
+
+OPTIONS = {"nogil": True, "error_model": "numpy"}
+
+# Only entries are called from Python or C: the rest needs no wrapper for either, which halves its cost. No kernel
+# has objects whose references are to be counted (`_nrt`), and where none can be nobody looks for them.
+_INNER: dict[str, Any] = {
+    **OPTIONS,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": KernelCompiler,
+    "_nrt": False,
+}
+
+
+class Kernel:
+    """A function that other kernels call. What numba needs to know of it is made where something is compiled."""
+
+    def __init__(self, function: Callable[..., Any], *, forceinline: bool = False) -> None:
+        """Take a function of integers; with `forceinline` it becomes part of each of its callers."""
+        self.py_func = function
+        self.forceinline = forceinline
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        """What numba compiles: one form, for 64-bit integers, whatever widths the callers' fields have."""
+        made = numba.njit(forceinline=self.forceinline, **_INNER)(self.py_func)
+        choose = made.get_call_template
+
+        def chosen(args: Any, kws: Any) -> Any:
+            return choose([types.int64] * len(args), kws)
+
+        made.get_call_template = chosen
+        return made
+
+
+@typeof_impl.register(Kernel)
+def _type_of_kernel(kernel: Kernel, _purpose: Any) -> Any:
+    """Tell numba what a kernel is that another one names."""
+    return types.Dispatcher(kernel.dispatcher)
+
+
 # ── in order ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def callees(function: Callable[..., Any]) -> list[Any]:
+def callees(function: Callable[..., Any]) -> list[Kernel]:
     """List the kernels that a function calls, and those that they call: each after what it calls itself."""
-    found: dict[Any, None] = {}
+    found: dict[Kernel, None] = {}
     begun = set()
 
     def visit(caller: Callable[..., Any]) -> None:
         for name in caller.__code__.co_names:
             called = caller.__globals__.get(name)
-            if isinstance(called, Dispatcher) and called not in begun:
+            if isinstance(called, Kernel) and called not in begun:
                 begun.add(called)
                 visit(called.py_func)
                 found[called] = None
@@ -85,7 +129,7 @@ def compile_in_order(function: Callable[..., Any], told: Callable[[float], None]
     kernels = callees(function)
     for done, called in enumerate(kernels):
         told(done / len(kernels))
-        called.compile((types.int64,) * called.py_func.__code__.co_argcount)
+        called.dispatcher.compile((types.int64,) * called.py_func.__code__.co_argcount)
 
 
 # ── once ─────────────────────────────────────────────────────────────────────────────────────────

@@ -123,38 +123,17 @@ if not TYPE_CHECKING and COMPILED:
     from numba import types
     from numba.extending import intrinsic
 
-    from rightsx._compile import KernelCompiler, compile_in_order, keep, optimised_once
+    from rightsx._compile import OPTIONS, Kernel, compile_in_order, keep, optimised_once
 
-    _OPTIONS: Final = {"nogil": True, "error_model": "numpy"}
     _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-
-    # Only entries are called from Python or C: the rest needs no wrapper for either, which halves its cost. No kernel
-    # has objects whose references are to be counted (`_nrt`), and where none can be nobody looks for them.
-    _INNER: Final = {
-        **_OPTIONS,
-        "no_cpython_wrapper": True,
-        "no_cfunc_wrapper": True,
-        "pipeline_class": KernelCompiler,
-        "_nrt": False,
-    }
 
     def kernel(function: Callable[..., Any]) -> Any:
         """Compile a function that other kernels call."""
-        return _of_integers(numba.njit(**_INNER)(function))
+        return Kernel(function)
 
     def leaf(function: Callable[..., Any]) -> Any:
         """Compile a small hot function into each of its callers."""
-        return _of_integers(numba.njit(forceinline=True, **_INNER)(function))
-
-    def _of_integers(dispatcher: Any) -> Any:
-        """Let a kernel have one compiled form, for 64-bit integers, whatever widths its callers' fields have."""
-        choose = dispatcher.get_call_template
-
-        def chosen(args: Any, kws: Any) -> Any:
-            return choose([types.int64] * len(args), kws)
-
-        dispatcher.get_call_template = chosen
-        return dispatcher
+        return Kernel(function, forceinline=True)
 
     def table(index: int, dtype: np.dtype) -> Any:
         """Make the accessor of table `index`: accessor(state, row number) gives the row."""
@@ -258,7 +237,7 @@ else:  # what a type checker reads, too
     compile_in_order: Any = None
     keep: Any = None
     optimised_once: Any = None
-    _OPTIONS: Final[dict[str, Any]] = {}
+    OPTIONS: Final[dict[str, Any]] = {}
 
     def kernel(function: Function) -> Function:
         """Leave a function as it is."""
@@ -439,7 +418,7 @@ def _made(function: Callable[..., Any], arguments: tuple[Any, ...], what: str) -
     directory = cache_directory()
     private = _private(directory)
     with _numba_cache(str(directory) if private else ""):
-        made = numba.njit(_nrt=False, **_OPTIONS)(function)
+        made = numba.njit(_nrt=False, **OPTIONS)(function)
         if private:
             keep(made)
         known = private and _is_cached(directory, function)
