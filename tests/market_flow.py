@@ -70,6 +70,7 @@ WEIGHTS = {
     K.CHARGEBACK: 0.6,
     K.DEFAULT: 0.04,
     K.ADVANCE: 1,
+    K.PUBLISH: 0.3,
     K.SET_ACCOUNT: 0.3,
     K.LIST_SERIES: 0.5,
     K.IMPORT_MEMBERS: 0.5,
@@ -304,6 +305,8 @@ class Flow:
             return chosen | {"account": rnd.choice(frozen) if frozen and kind == K.UNFREEZE else self.account()}
         if kind == K.DEFAULT:
             return chosen | {"account": rnd.choice([*self.merchants(), 1, 3])}
+        if kind == K.PUBLISH:
+            return chosen | {f"root_{part}": rnd.randint(-(2**63), 2**63 - 1) for part in range(4)}
         if kind in (K.SET_ACCOUNT, K.OPEN_ACCOUNT):
             limits = {"tier": rnd.randint(0, 2), "max_open": rnd.choice((0, 0, 8)), "max_notional": rnd.choice((0, 0, 50_000))}
             return chosen | limits if kind == K.OPEN_ACCOUNT else {"account": rnd.randint(1, 12), **chosen, **limits}

@@ -173,7 +173,7 @@ class MarketShape:
 
 def only(**given: float) -> dict[K, float]:
     """Give the weights of these commands, and a little cash and time."""
-    return {K.DEPOSIT: 3, K.SUBSCRIBE: 5, K.ADVANCE: 0.5} | {K[name]: weight for name, weight in given.items()}
+    return {K.DEPOSIT: 3, K.SUBSCRIBE: 5, K.ADVANCE: 0.5, K.PUBLISH: 0.2} | {K[name]: weight for name, weight in given.items()}
 
 
 QUIET: Final = Paper(auction=0, band=0, sizes=0, trial=0, wrong=0, hold=0, cooling_off=0, steps=0, taker_bps=(30,))
@@ -844,6 +844,11 @@ class MarketFlow:
             self.rng.choice([self.shape.cash // 6, self.shape.cash], len(at)), 0, 1, CASH_END - 1, CASH_END, INT64_MAX
         )
 
+    def _root(self, rows: np.ndarray, at: np.ndarray) -> None:
+        """Publish any 32 bytes."""
+        for name in ("order_id", "price", "qty", "deadline_ns"):
+            rows[name][at] = self.rng.integers(-(2**63), 2**63 - 1, len(at))
+
     def _nothing(self, rows: np.ndarray, at: np.ndarray) -> None:
         """Say nothing more."""
 
@@ -876,6 +881,7 @@ _FILL: Final[dict[K, Callable[[MarketFlow, np.ndarray, np.ndarray], Any]]] = {
     K.OPEN_ACCOUNT: MarketFlow._limits,
     K.SET_ACCOUNT: MarketFlow._limits,
     K.SET_TIER: MarketFlow._tier,
+    K.PUBLISH: MarketFlow._root,
 }
 
 

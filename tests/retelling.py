@@ -36,7 +36,7 @@ from rightsx.protocol import (
 )
 from rightsx.reference.twin import ReferenceExchange
 from rightsx.scenario import Scenario, ScenarioError
-from rightsx.vocabulary import COMMANDS, unpack
+from rightsx.vocabulary import COMMANDS, root_in, unpack
 from twins import BookTwins, MarketTwins, Twins
 
 if TYPE_CHECKING:
@@ -490,6 +490,7 @@ _VERBS: Final[dict[K, Callable[[Teller, Command, Any], str]]] = {
     K.OPEN_ACCOUNT: lambda _teller, command, _payload: f"accounts NEW{_limits(command)}",
     K.SET_ACCOUNT: lambda teller, command, _payload: f"limits {teller._account(command.account)}{_limits(command)}",
     K.SET_TIER: lambda _teller, command, _payload: f"tier {command.other_account} {command.qty}{_no_ref(command.ref)}",
+    K.PUBLISH: lambda _teller, command, _payload: f"publish {root_in(command).hex()}{_no_ref(command.ref)}",
     K.REGISTER_MERCHANT: _register,
     K.REGISTER_STORE: _register,
     K.REGISTER_TERMINAL: _register,

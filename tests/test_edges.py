@@ -326,6 +326,7 @@ SENSIBLE = {
     K.OPEN_ACCOUNT: [{"other_account": 1, "qty": 5, "price": 7}],
     K.SET_ACCOUNT: [{"account": ANN, "other_account": 1, "qty": 5, "price": 7}],
     K.SET_TIER: [{"other_account": 1, "qty": 5}],
+    K.PUBLISH: [{"order_id": -1, "price": 2**63 - 1, "qty": -(2**63), "deadline_ns": 5}],
 }
 
 

@@ -69,7 +69,7 @@ from rightsx.protocol import (
     events_in,
 )
 from rightsx.views import Card, CardRow, Ladder, ProductTable, discount_bps, word as shown
-from rightsx.vocabulary import check_command, cold_command, command, integer
+from rightsx.vocabulary import ROOT_BYTES, check_command, cold_command, command, integer, root_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -686,6 +686,15 @@ class Exchange(Kept):
     def advance(self, *, to: Time) -> Result:
         """Set the clock forward and run everything due by then. Refused: ClockBackwards, BadTime."""
         return self._do(results.Result, CommandKind.ADVANCE, to_ns("to", to))
+
+    def publish_root(self, *, root: bytes, ref: int = 0, time_ns: Time | None = None) -> Result:
+        """Put a root of the state, 32 bytes, into the journal as a STATE event; a market that is kept does so in `publish`.
+
+        `MisuseError` for anything but 32 bytes, and for a market that is kept.
+        """
+        if not isinstance(root, bytes) or len(root) != ROOT_BYTES:
+            raise MisuseError(f"root was {root!r}; {ROOT_BYTES} bytes are due", Refusal.BadTerms)
+        return self._do(results.Result, CommandKind.PUBLISH, time_ns, **root_words(root), ref=ref)
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 

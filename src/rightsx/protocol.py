@@ -287,6 +287,7 @@ class CommandKind(IntEnum):
     OPEN_ACCOUNT = 25
     SET_ACCOUNT = 26
     SET_TIER = 27
+    PUBLISH = 28
     REGISTER_MERCHANT = 64
     REGISTER_STORE = 65
     REGISTER_TERMINAL = 66
@@ -338,6 +339,7 @@ class EventKind(IntEnum):
     WITHDRAWN = 56
     ADVANCED = 57
     REFERENCE_FORGOTTEN = 58
+    STATE = 59
     ACCOUNT_OPENED = 64
     ACCOUNT_SET = 65
     TIER_SET = 66

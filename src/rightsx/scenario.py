@@ -550,6 +550,13 @@ def _kill(run: Scenario, state: str = "on") -> Result:
     return run.market.kill(on=border.word("kill", state, {"on": True, "off": False}), time_ns=run.time)
 
 
+def _publish(run: Scenario, root: str) -> Result:
+    """ROOT: 64 hexadecimal digits"""
+    if not re.fullmatch("[0-9a-f]{64}", root):
+        raise MisuseError(f"root was {root!r}; 64 hexadecimal digits are due")
+    return run.market.publish_root(root=bytes.fromhex(root), time_ns=run.time)
+
+
 # ── expectations ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -746,6 +753,7 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "freeze": _simple("freeze", "account"),
     "unfreeze": _simple("unfreeze", "account"),
     "kill": _kill,
+    "publish": _publish,
 }
 EXPECTATIONS: Final[dict[str, Callable[..., None]]] = {
     "refused": _refused,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
+from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
@@ -73,10 +74,19 @@ _ORDER = _argument("order_id", "id of a live order", Refusal.OrderNotOpen)
 _TIER = _argument("tier", "number of the tier, 0 for none", Refusal.BadTerms, 0, "other_account")
 _MAX_OPEN = _argument("max_open", "most open orders, 0 for no limit", Refusal.BadQuantity, 0, "qty")
 _MAX_NOTIONAL = _argument("max_notional", "most price × open qty over open orders, 0 for no limit", Refusal.BadAmount, 0, "price")
+_ROOT = tuple(
+    _argument(
+        f"root_{part}", f"bytes {8 * part} … {8 * part + 8} of the state's root, little-endian", Refusal.BadTerms, None, field
+    )
+    for part, field in enumerate(("order_id", "price", "qty", "deadline_ns"))
+)
 _PAYLOAD = (
     _argument("payload_bytes", "length of the payload", Refusal.BadTerms, field="qty"),
     _argument("payload_digest", "first 8 bytes of the payload's SHA-256, little-endian", Refusal.BadTerms, field="ref"),
 )
+
+_WORDS: Final = Struct("<4q")
+ROOT_BYTES: Final = _WORDS.size
 
 COMMANDS: Final[Mapping[CommandKind, tuple[Argument, ...]]] = {
     CommandKind.PLACE: (
@@ -173,6 +183,7 @@ COMMANDS: Final[Mapping[CommandKind, tuple[Argument, ...]]] = {
         _argument("amount", "most face held per product, minor units", Refusal.BadAmount, None, "qty"),
         _REF,
     ),
+    CommandKind.PUBLISH: (*_ROOT, _REF),
     CommandKind.REGISTER_MERCHANT: _PAYLOAD,
     CommandKind.REGISTER_STORE: (_argument("account", "the merchant", Refusal.UnknownAccount), *_PAYLOAD),
     CommandKind.REGISTER_TERMINAL: (_argument("account", "the merchant", Refusal.UnknownAccount), *_PAYLOAD),
@@ -428,6 +439,10 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
     _E.DEPOSITED: Shape("account {account} deposits {amount}", {"account": "whose", "amount": "cash"}),
     _E.WITHDRAWN: Shape("account {account} withdraws {amount}", {"account": "whose", "amount": "cash"}),
     _E.ADVANCED: Shape("the clock is set forward", {}),
+    _E.STATE: Shape(
+        "the state's root is published",
+        {name: f"bytes {8 * part} … {8 * part + 8} of the root" for part, name in enumerate(("price", "qty", "amount", "fee"))},
+    ),
     _E.REFERENCE_FORGOTTEN: Shape(
         "reference {order_id} of account {account} is forgotten",
         {"account": "whose", "order_id": "the reference, as a signed number"},
@@ -747,6 +762,22 @@ def check_command(record: object) -> Command:
         if not low <= integer(field, value, Refusal.BadTerms) <= high:
             raise MisuseError(f"{field} was {value}; {low} to {high} is allowed", Refusal.BadTerms)
     return Command(*map(int, record))
+
+
+def root_words(root: bytes) -> dict[str, int]:
+    """Give the arguments of the PUBLISH that carries a root, 32 bytes."""
+    return {f"root_{part}": word for part, word in enumerate(_WORDS.unpack(root))}
+
+
+def root_in(told: Command | Event) -> bytes:
+    """Give the 32 bytes that a PUBLISH carries, or a STATE.
+
+    >>> root_in(command(CommandKind.PUBLISH, **root_words(bytes(range(32))))) == bytes(range(32))
+    True
+    """
+    if isinstance(told, Command):
+        return _WORDS.pack(told.order_id, told.price, told.qty, told.deadline_ns)
+    return _WORDS.pack(told.price, told.qty, told.amount, told.fee)
 
 
 def check_hot(records: np.ndarray) -> None:

@@ -25,6 +25,7 @@ from rightsx.engine.numbers import (
     C_DEPOSIT,
     C_OPEN_ACCOUNT,
     C_PLACE,
+    C_PUBLISH,
     C_SUBSCRIBE,
     RANK_EXPIRY,
     RANK_LAST_TRADE,
@@ -35,6 +36,7 @@ from rightsx.engine.numbers import (
 )
 from rightsx.engine.orders import match_step, order_cancel, place_plain
 from rightsx.engine.primary import import_units, subscribe
+from rightsx.engine.publication import publish
 from rightsx.engine.state import (
     BUSY,
     COLD,
@@ -120,7 +122,7 @@ def run_first(state: int, row: int) -> int:
     clock = world["clock_ns"]
     if time_ns == AT_ENGINE_CLOCK:
         time_ns = clock
-    known = is_cold or kind == C_DEPOSIT or kind == C_OPEN_ACCOUNT or kind == C_SUBSCRIBE
+    known = is_cold or kind == C_DEPOSIT or kind == C_OPEN_ACCOUNT or kind == C_SUBSCRIBE or kind == C_PUBLISH
     if not known or ref != 0 or time_ns < clock or time_ns >= TIME_END or wheel_idle_until(state) <= time_ns:
         return RARE
     ended = room_for_step(state)
@@ -146,6 +148,8 @@ def perform_first(state: int, row: int, kind: int) -> int:
     """Hand a command that comes before orders to its chapter; gives its refusal, or 0."""
     if kind == C_DEPOSIT:
         return deposit(state, row)
+    if kind == C_PUBLISH:
+        return publish(state, row)
     return open_account(state, row) if kind == C_OPEN_ACCOUNT else subscribe(state, row)
 
 

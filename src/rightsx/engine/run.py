@@ -47,6 +47,7 @@ from rightsx.engine.numbers import (
     C_LOCK_VOUCHER,
     C_OPEN_ACCOUNT,
     C_PLACE,
+    C_PUBLISH,
     C_REDEEM,
     C_REDEEM_BILL,
     C_REFUND,
@@ -77,6 +78,7 @@ from rightsx.engine.orders import (
     stops_step,
 )
 from rightsx.engine.primary import grant, subscribe
+from rightsx.engine.publication import publish
 from rightsx.engine.redemption import bill_step, redeem, redeem_bill, refund
 from rightsx.engine.references import answered_before, forget, remember
 from rightsx.engine.state import (
@@ -272,6 +274,8 @@ def perform_rest(state: int, row: int, kind: int) -> int:
         return open_account(state, row)
     if kind == C_SET_ACCOUNT:
         return set_account(state, row)
+    if kind == C_PUBLISH:
+        return publish(state, row)
     return set_tier(state, row)
 
 

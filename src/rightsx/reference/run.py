@@ -30,6 +30,7 @@ from rightsx.reference import (
     listing,
     orders,
     primary,
+    publication,
     redemption,
     switches,
     transfer,
@@ -70,6 +71,7 @@ _HOT: Final[dict[CommandKind, Callable[[Market, Command], None]]] = {
     CommandKind.OPEN_ACCOUNT: holders.open_account,
     CommandKind.SET_ACCOUNT: holders.set_account,
     CommandKind.SET_TIER: holders.set_tier,
+    CommandKind.PUBLISH: publication.publish,
 }
 _COLD: Final[dict[CommandKind, Callable[[Market, Command, dict[str, Any]], None]]] = {
     CommandKind.REGISTER_MERCHANT: listing.register_merchant,
