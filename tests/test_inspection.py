@@ -119,7 +119,7 @@ def test_the_log_is_told_in_lines_ranges_and_kinds(store, capsys):
     code, out, _ = told(capsys, "log", store)
     lines = out.splitlines()
     assert code == 0
-    assert [int(line.split()[0]) for line in lines] == list(range(1, 27))
+    assert [int(line.split()[0]) for line in lines] == list(range(1, 29))
     assert "register merchant" in lines[0]
     assert told(capsys, "log", store, "--from", 4, "--to", 5)[1].splitlines() == lines[3:5]
     assert "deposit  account 3, amount 10000" in lines[4]
@@ -173,7 +173,7 @@ def test_recover_opens_a_store_and_says_what_it_holds(store, capsys):
     for mode in ("strict", "tail"):
         code, out, _ = told(capsys, "recover", store, "--mode", mode)
         assert code == 0
-        assert "26 commands" in out
+        assert "28 commands" in out
 
 
 def test_salvage_saves_what_comes_before_the_damage(made, store, capsys, tmp_path):
@@ -188,7 +188,7 @@ def test_salvage_saves_what_comes_before_the_damage(made, store, capsys, tmp_pat
     assert code == 1
     assert f"{log}, byte " in out
     saved = verify_store(tmp_path / "saved")
-    assert 5 < saved.commands < 26
+    assert 5 < saved.commands < 28
     assert log.read_bytes() == data
     code, _, err = told(capsys, "recover", store, "--mode", "salvage", "--to", tmp_path / "saved")
     assert code == 2

@@ -193,5 +193,5 @@ def test_a_snapshot_is_taken_of_a_real_market_and_verified_from_the_beginning(tm
         assert market.statement(ann) == statement
         assert market.deposit(account=ann, amount=500, ref=3).duplicate
     with Exchange.open(tmp_path / "store", keep_events=False) as market:
-        assert market.command_seq == 4
+        assert market.command_seq == 5
     assert verify_store(tmp_path / "store", key=KEY.verifier).holds

@@ -588,6 +588,7 @@ def test_names_of_disk_files_are_few_and_their_secret_is_ones_own(tmp_path):
         market.open_account()
         market.publish()
     names = sorted(str(path.relative_to(tmp_path / "store")) for path in (tmp_path / "store").rglob("*") if path.is_file())
-    assert names == ["journal/entries/00000000", "journal/public/tile/0/000.p/1", "lock", "log/00000001", "secret", "store.json"]
-    assert (tmp_path / "store" / "secret").stat().st_mode & 0o077 == 0
-    assert Path(tmp_path / "store" / "store.json").read_text().startswith('{\n "format": 1')
+    journal = ["journal/entries/00000000", "journal/public/tile/0/000.p/2"]
+    assert names == [*journal, "lock", "log/00000001", "salts", "secret", "store.json"]
+    assert all((tmp_path / "store" / name).stat().st_mode & 0o077 == 0 for name in ("secret", "salts"))
+    assert Path(tmp_path / "store" / "store.json").read_text().startswith('{\n "format": 2')

@@ -316,6 +316,9 @@ class MarketPair:
             except (AuditError, AssertionError) as error:
                 return f"the subject's books do not add up: {error}"
             hashes = self.judge.state_hash(), self.subject.state_hash()
+            owed = [(a.tobytes(), np.sort(b).tobytes(), c) for a, b, c in (self.judge.promises(), self.subject.promises())]
+        if owed[0] != owed[1]:
+            return f"promises: {self.judge.promises()} / {self.subject.promises()}"
         if hashes[0] != hashes[1]:
             return f"state_hash: {hashes[0]} / {hashes[1]}"
         return rows_lost(self.subject._memory, self.judge._market) if hasattr(self.subject, "_memory") else ""

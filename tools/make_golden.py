@@ -1,6 +1,6 @@
-"""Writes tests/golden/store-1: a small store that every later version must open, and make again byte for byte.
+"""Writes tests/golden/store-1 and so on: small stores that every later version must open, and make again byte for byte.
 
-It is kept for ever. When the format of a store changes its number rises, and a new golden store stands beside this one.
+They are kept for ever. When the format of a store changes its number rises, and a new golden store stands beside the others.
 """
 
 from __future__ import annotations
@@ -13,18 +13,24 @@ from rightsx import schedule
 from rightsx.exchange import Exchange
 from rightsx.note import make_signing_key
 from rightsx.protocol import Limits
-from rightsx.storage import open_twin
+from rightsx.storage import FORMAT, open_twin
 
-GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "store-1"
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 KEY = make_signing_key("golden.rightsx.example", bytes(range(64, 96)))
 SEGMENT = 4_096
 
 
-def make(path: Path, engine: str) -> Exchange:
-    """Make the store anew; gives the market, which is closed."""
+def golden(number: int) -> Path:
+    """Say where the golden store of a format is."""
+    return GOLDEN / f"store-{number}"
+
+
+def make(path: Path, engine: str, number: int = FORMAT) -> Exchange:
+    """Make the store of a format anew; gives the market, which is closed."""
     small = lambda *given, **named: open_twin(*given, **named, segment_bytes=SEGMENT)  # noqa: E731
     with (
-        mock.patch.object(secrets, "token_bytes", lambda count: bytes(range(count))),
+        mock.patch.object(secrets, "token_bytes", lambda count: bytes(place % 256 for place in range(count))),
+        mock.patch("rightsx.storage.FORMAT", number),
         mock.patch.object(secrets, "token_hex", return_value="00112233445566778899aabbccddeeff"),
         mock.patch("rightsx.storage.open_twin", small),
     ):
@@ -62,10 +68,11 @@ def play(path: Path, engine: str) -> Exchange:
 
 
 def main() -> None:
-    """Write the golden store, where there is none."""
-    assert not GOLDEN.exists(), "the golden store is kept for ever; a new format has a new one beside it"
-    make(GOLDEN, "reference")
-    (GOLDEN / "lock").unlink()
+    """Write the golden store of this format, where there is none."""
+    path = golden(FORMAT)
+    assert not path.exists(), "a golden store is kept for ever; a new format has a new one beside it"
+    make(path, "reference")
+    (path / "lock").unlink()
 
 
 if __name__ == "__main__":

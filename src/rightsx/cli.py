@@ -1,4 +1,4 @@
-"""Turns words into calls: `rightsx demo | replay | run | verify | log | prove | recover | keygen | warmup`.
+"""Turns words into calls: `rightsx demo`, `replay`, `run`, `verify`, `log`, `prove`, `solvency`, `recover`, `keygen`, `warmup`.
 
 Each command imports what it needs when it runs, so that `--help` is instant. Results go to standard
 output, progress and errors to standard error, and the exit code says how it went:
@@ -99,12 +99,12 @@ def _add_store_commands(commands: Any) -> None:
     """Describe what is about markets that are kept in a folder."""
     verify = commands.add_parser(
         "verify",
-        help="check a kept market to the last byte, or a receipt",
+        help="check a kept market to the last byte, a receipt, or a proof of solvency",
         description="Read a whole store, apply its log to an empty market and hold every frame, root, tile, record, balance "
         "and signature against what follows. Writes nothing; a writer may be at work. "
-        "`rightsx verify receipt FILE` checks a receipt.",
+        "`rightsx verify receipt FILE` and `rightsx verify solvency FILE` check what `prove` and `solvency` wrote.",
     )
-    verify.add_argument("what", nargs="+", metavar="STORE", help="a store, or the word receipt and a file")
+    verify.add_argument("what", nargs="+", metavar="STORE", help="a store, or the word receipt or solvency and a file")
     verify.add_argument("--key", metavar="KEY", help="the market's public key: the line itself, or a file that holds it")
     verify.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -130,6 +130,31 @@ def _add_store_commands(commands: Any) -> None:
     prove.add_argument("event", type=_whole, metavar="SEQ", help="the event's number in the journal, from 0")
     prove.add_argument("--to", type=Path, metavar="FILE", help="where it goes (default: standard output)")
 
+    solvency = commands.add_parser(
+        "solvency",
+        help="show and prove what a kept market owes, and to whom",
+        description="Replay a store up to its last signed checkpoint and show what every series owed then, and the escrow "
+        "behind it. With --to, write the proof of it, which `rightsx verify solvency` checks.",
+    )
+    solvency.add_argument("store", type=Path, metavar="STORE")
+    solvency.add_argument("--series", type=_whole, action="append", metavar="N", help="this series alone; may be repeated")
+    solvency.add_argument("--merchant", type=_whole, metavar="N", help="the series of this merchant alone")
+    solvency.add_argument(
+        "--account",
+        type=_whole,
+        action="append",
+        default=[],
+        metavar="N",
+        help="and what this account holds there; may be repeated",
+    )
+    solvency.add_argument("--to", type=Path, metavar="FILE", help="where the proof goes (default: nowhere)")
+    solvency.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    _add_rescue_commands(commands)
+
+
+def _add_rescue_commands(commands: Any) -> None:
+    """Describe what opens a damaged market, and what signs one."""
     recover = commands.add_parser(
         "recover",
         help="open a store after a crash, or save what verifies of a damaged one",
@@ -194,6 +219,7 @@ def _chosen(command: str) -> Callable[[Any], int]:
         "verify": _verify,
         "log": _log,
         "prove": _prove,
+        "solvency": _solvency,
         "recover": _recover,
         "keygen": _keygen,
         "warmup": _warmup,
@@ -303,10 +329,13 @@ def _verify(options: Any) -> int:
     from rightsx.inspection import verify_store  # noqa: PLC0415
 
     key = _key(options.key) if options.key else None
-    if options.what[0] == "receipt" and len(options.what) == 2:  # noqa: PLR2004 - the word and the file
-        return _verify_receipt(Path(options.what[1]), key)
+    proofs = {"receipt": _verify_receipt, "solvency": _verify_solvency}
+    if options.what[0] in proofs and len(options.what) == 2:  # noqa: PLR2004 - the word and the file
+        if key is None:
+            raise MisuseError(f"a {options.what[0]} is checked against the market's key: --key KEY")
+        return proofs[options.what[0]](Path(options.what[1]), key)
     if len(options.what) != 1:
-        raise MisuseError("verify takes one STORE, or the word receipt and a FILE")
+        raise MisuseError("verify takes one STORE, or the word receipt or solvency and a FILE")
     bar = Bar("verify", shown=not options.quiet)
     try:
         report = verify_store(options.what[0], key=key, progress=bar.step)
@@ -322,13 +351,19 @@ def _verify_receipt(path: Path, key: Any) -> int:
     from rightsx.receipt import parse_receipt  # noqa: PLC0415
     from rightsx.vocabulary import describe  # noqa: PLC0415
 
-    if key is None:
-        raise MisuseError("a receipt is checked against the market's key: --key KEY")
     receipt = parse_receipt(path.read_bytes())
     checkpoint = receipt.check(key)
     (event,) = events_in(EVENT_LENGTH.to_bytes(2, "little") + receipt.leaf)
     print(f"{path}: event {receipt.event_seq} of {checkpoint.origin} is proved, in a journal of {checkpoint.size:,} events")
     print(f"{iso(event.time_ns)}: {describe(event)}")
+    return HOLDS
+
+
+def _verify_solvency(path: Path, key: Any) -> int:
+    from rightsx.solvency import parse_solvency  # noqa: PLC0415
+
+    print(parse_solvency(path.read_bytes()).check(key))
+    print(f"\n{path}: everything holds")
     return HOLDS
 
 
@@ -367,6 +402,27 @@ def _prove(options: Any) -> int:
     else:
         options.to.write_bytes(data)
         print(f"{options.to}: the receipt of event {options.event}")
+    return HOLDS
+
+
+def _solvency(options: Any) -> int:
+    from rightsx.inspection import log_bytes, read_solvency  # noqa: PLC0415
+
+    bar, total = Bar("solvency", shown=not options.quiet), log_bytes(options.store)
+    try:
+        proof = read_solvency(
+            options.store,
+            series=options.series,
+            merchant=options.merchant,
+            accounts=options.account,
+            progress=lambda _, read: bar.step(min(read, total), total),
+        )
+    finally:
+        bar.close()
+    print(proof.shown())
+    if options.to is not None:
+        options.to.write_bytes(bytes(proof))
+        print(f"\n{options.to}: the proof; `rightsx verify solvency {options.to} --key KEY` checks it")
     return HOLDS
 
 

@@ -23,18 +23,20 @@ from rightsx.merkle import check_inclusion, leaf_hash, prove_inclusion
 from rightsx.note import parse_checkpoint, parse_note
 from rightsx.protocol import COMMAND, Command, CommandKind
 from rightsx.receipt import Receipt
+from rightsx.solvency import draw_up
 from rightsx.storage import DurableTwin, Store, open_twin
 from rightsx.tiles import TileReader
 from rightsx.twins import twin_of
 from rightsx.views import text_table
-from rightsx.vocabulary import COMMANDS
+from rightsx.vocabulary import COMMANDS, root_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rightsx.disk import Disk, File
     from rightsx.note import VerifierKey
     from rightsx.protocol import Venue
+    from rightsx.solvency import SolvencyProof
 
 # ── does it hold ─────────────────────────────────────────────────────────────────────────────────
 
@@ -51,6 +53,7 @@ class StoreReport(NamedTuple):
     log_bytes: int
     torn_bytes: int
     state_hash: str
+    states: tuple[int, int]  # published ones that were compared, and that could not be, because salts are forgotten
     differing: tuple[Path, ...]
     missing: tuple[Path, ...]
 
@@ -71,11 +74,16 @@ class StoreReport(NamedTuple):
             ("checkpoint", signed if self.published else "none"),
             ("books", "add up"),
             ("state", f"{self.state_hash[:16]}…"),
+            ("published", f"{self.states[0]:,} states, each what its market owes" + _unknown(self.states[1])),
         ]
         wrong = [f"{path}: not what the commands give" for path in self.differing]
         wrong += [f"{path}: missing" for path in self.missing]
         told = "everything holds" if self.holds else "\n".join(wrong)
         return f"{text_table(('what', 'found'), rows)}\n\n{self.path}: {told}"
+
+
+def _unknown(count: int) -> str:
+    return f"; {count:,} not compared, their salts are forgotten" if count else ""
 
 
 def _size(count: int) -> str:
@@ -162,7 +170,7 @@ def verify_store(
     twin = DurableTwin(store, twin_of(engine, store.header.venue))
     tell = progress or (lambda *_: None)
     tell(0, total, "log")
-    reader = twin.recover(whole=True, progress=lambda _, read: tell(read, total, "log"))
+    reader = twin.recover(whole=True, states="all", progress=lambda _, read: tell(read, total, "log"))
     tell(total, total, "books")
     twin.close()
     twin.check()
@@ -183,6 +191,7 @@ def verify_store(
         reader.size_bytes,
         reader.end.torn,
         twin.state_hash(),
+        twin.compared,
         tuple(dict.fromkeys(twin.journal.repaired)),
         missing,
     )
@@ -204,6 +213,8 @@ def command_line(seq: int, command: Command) -> str:
     """
     kind = CommandKind(command.kind)
     told = [f"{one.name} {value}" for one in COMMANDS[kind] if (value := getattr(command, one.field)) or one.default is None]
+    if kind == CommandKind.PUBLISH:
+        told = [f"root {root_in(command).hex()}"]
     return f"{seq:7d}  {iso(command.time_ns)}  {kind.name.lower().replace('_', ' ')}  {', '.join(told)}".rstrip()
 
 
@@ -261,6 +272,39 @@ def read_receipt(path: Path | str, event_seq: int, *, disk: Disk | None = None) 
     return Receipt(event_seq, record[2:], tuple(proof), note)
 
 
+def read_solvency(
+    path: Path | str,
+    *,
+    series: Iterable[int] | None = None,
+    merchant: int | None = None,
+    accounts: Iterable[int] = (),
+    engine: str = "compiled",
+    progress: Callable[[int, int], None] | None = None,
+) -> SolvencyProof:
+    """Prove from a store what was owed at its last checkpoint: some series (all) or a merchant's, and what accounts hold there.
+
+    The log is replayed up to there; nothing is written, a writer may be at work. `MisuseError` without a signed checkpoint
+    over a state, and for series or accounts that it does not have. O(commands).
+    """
+    store = Store(Path(path), disk=ComparingDisk(), writes=False, compares=True)
+    twin = DurableTwin(store, twin_of(engine, store.header.venue))
+    try:
+        twin.recover(whole=True, progress=progress)
+        state, promised = twin.state, store.journal.promised
+        if state is None or promised is None:
+            raise MisuseError(f"{path} has no signed checkpoint over a state whose salts are there (publish, with a signer)")
+        shown = range(1, state.series.size + 1) if series is None else series
+        if merchant is not None:
+            shown = [number for number in shown if state.promises["merchant"][number - 1 : number].tolist() == [merchant]]
+            if not shown:
+                raise MisuseError(f"merchant {merchant} has no series in that state")
+        shown = list(shown)
+        holders = [(account, number) for account in accounts for number in shown]
+        return draw_up(state, read_receipt(path, promised.size - 1), shown, holders)
+    finally:
+        twin.close()
+
+
 # ── what can be saved ────────────────────────────────────────────────────────────────────────────
 
 
@@ -282,7 +326,8 @@ def salvage(
 ) -> Salvage:
     """Make a new store of the commands of a damaged one up to the damage; the old one is only read.
 
-    The journal is begun anew from them, with a secret of its own and no checkpoint. `MisuseError` if there is something
+    The journal is begun anew from them, with a secret of its own and no checkpoint; salts come along, unless they are damaged
+    too, and then accounts get others. `MisuseError` if there is something
     at `to`. `progress` is told how many commands are saved, and of how many bytes of log. O(commands).
     """
     if Path(to).exists():
@@ -295,6 +340,8 @@ def salvage(
     saved = open_twin(to, make, venue=store.header.venue, origin=store.header.origin, durability="os")
     damage = ""
     try:
+        with contextlib.suppress(CorruptionError):
+            saved.store.salts.take_from(store.salts)
         saved.recover()
         try:
             reader = store.reader()
@@ -305,6 +352,8 @@ def salvage(
                 if frame.kind == FrameKind.COLD:
                     payload = frame.body[COMMAND.itemsize :][: int(rows[0]["qty"])]
                     saved.apply_raw(Command._make(rows[0].item()), payload)
+                elif rows[0]["kind"] == CommandKind.PUBLISH:
+                    saved.state_again(Command._make(rows[0].item()))
                 else:
                     saved.apply_batch(rows)
                 if progress is not None:

@@ -17,12 +17,13 @@ from rightsx.errors import MisuseError
 from rightsx.twins import twin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from rightsx.ledger import Journal, Published
     from rightsx.note import SigningKey
     from rightsx.protocol import Limits, Venue
+    from rightsx.solvency import SolvencyProof
     from rightsx.storage import DurableTwin
     from rightsx.twins import Twin
 
@@ -114,8 +115,34 @@ class Kept:
         return self._kept().sync()
 
     def publish(self) -> Published:
-        """Make everything acknowledged safe, then write the journal's files and sign the checkpoint over it."""
-        return self._kept().publish()
+        """Commit to what everybody is owed, make everything safe, write the journal's files, sign the checkpoint over it.
+
+        The last event before the checkpoint is the STATE with the root of `commitment.State`. O(accounts + holdings + events).
+        """
+        keeper = self._kept()
+        publishes = keeper.publish_command()
+        if publishes is not None:
+            self._line.send(publishes)
+            self._line.told = True
+        return keeper.publish()
+
+    def prove_solvency(self, *, series: Iterable[int] | None = None, holders: Iterable[tuple[int, int]] = ()) -> SolvencyProof:
+        """Prove what series owe (all, unless some are named) and what (account, series) of `holders` hold, by the last `publish`.
+
+        `MisuseError` for an account or series that is not in that state, or if nothing was published and signed. O(accounts).
+        """
+        return self._kept().prove_solvency(series, holders)
+
+    def forget_salt(self, account: int) -> int:
+        """Forget what links an account to its entries in the states published so far; gives how many salts that were.
+
+        It gets another salt, and a state with that is published before the old one goes. Proofs that were handed out still
+        hold, and so do everybody else's. `MisuseError` for an unknown account.
+        """
+        keeper = self._kept()
+        keeper.renew_salt(account)
+        self.publish()
+        return keeper.store.salts.forget(account)
 
     def snapshot(self) -> Path:
         """Write the whole market as it is, so that the next start reads the log from here on; gives the file. O(bytes).

@@ -449,12 +449,31 @@ REPORT: Final = np.dtype(
         ("code", "<u2"),
     ]
 )
+# What the state's root is made of: what a series owes, laid out as a leaf of 118 bytes like an event's, and who holds it.
+PROMISE: Final = np.dtype(
+    [
+        ("length", "<u2"),
+        ("version", "u1"),
+        ("kind", "u1"),
+        ("series", "<u4"),
+        ("merchant", "<u4"),
+        ("units", "<i8"),
+        ("face", "<i8"),
+        ("escrow", "<i8"),
+        ("value", "<i8"),
+        ("expire_ns", "<i8"),
+        ("holders", "u1", (32,)),
+        ("zeros", "u1", (36,)),
+    ]
+)
+PROMISE_KIND: Final = 255  # no event has it
+HOLDER: Final = np.dtype([("series", "<u4"), ("account", "<u4"), ("units", "<i8")])
 # The bytes `00 76`: C2SP's big-endian length 118 of the leaf that follows.
 EVENT_LENGTH: Final = 0x7600
 NOT_A_LEAF: Final = -1  # the event_seq of REFUSED and DUPLICATE
 EVENT_STRUCT: Final = Struct("<3xBI5q2I5qIHBB16x")  # the fields of `Event` in an EVENT, in their order
 KIND_BYTE: Final = 3  # where an EVENT says what it is
-assert EVENT_STRUCT.size == EVENT.itemsize
+assert EVENT_STRUCT.size == EVENT.itemsize == PROMISE.itemsize
 assert EVENT.fields is not None
 assert EVENT.fields["kind"][1] == KIND_BYTE
 

@@ -2,7 +2,7 @@
 
     command ─► checked ─► frame ─► one write ─► sync ─► twin ─► events ─► journal ─► acknowledged
                            │                                                │
-    store.json  lock  secret   log/00000001 …                     journal/public  journal/entries
+    store.json  lock  secret  salts   log/00000001 …              journal/public  journal/entries
 
 The command log is the one source of truth; events, records and tiles are functions of it and of the secret. Opening a store
 applies the log to an empty twin and holds the result against what was recorded: every frame states the journal's size and
@@ -26,11 +26,12 @@ import os
 import secrets
 from pathlib import Path
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from rightsx.commandlog import FrameKind, LogReader, LogWriter
+from rightsx.commitment import State
 from rightsx.disk import RealDisk, read_whole, write_aside
 from rightsx.errors import CorruptionError, DivergenceError, MisuseError, StoreFailedError
 from rightsx.ledger import SECRET_BYTES, Journal, check_origin
@@ -39,28 +40,34 @@ from rightsx.protocol import (
     COMMAND,
     EVENT,
     FIRST_COLD_KIND,
+    KIND_BYTE,
     RULES_VERSION,
     TIME_END,
     Command,
     CommandKind,
+    EventKind,
     Limits,
     Refusal,
     Venue,
 )
+from rightsx.salts import Salts
 from rightsx.snapshot import Snapshot, read_snapshot, write_snapshot
+from rightsx.solvency import draw_up
 from rightsx.twins import SavingTwin
-from rightsx.vocabulary import check_hot, unpack
+from rightsx.vocabulary import check_hot, command, root_in, root_words, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rightsx.commandlog import End
     from rightsx.disk import Disk
     from rightsx.ledger import Published
     from rightsx.note import SigningKey
+    from rightsx.solvency import SolvencyProof
     from rightsx.twins import Twin
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+READABLE: Final = (1, 2)  # 1 published no states
 DURABILITIES: Final = ("disk", "os", "none")
 MODES: Final = ("tail", "strict")
 HEADER_FILE: Final = "store.json"
@@ -85,11 +92,12 @@ class StoreHeader(NamedTuple):
     store: str
     origin: str
     venue: Venue
+    format: int
 
     def pack(self) -> bytes:
         """Write it as people can read it."""
         venue = {**self.venue._asdict(), "limits": self.venue.limits._asdict()}
-        told = {"format": FORMAT, "rules": RULES_VERSION, "store": self.store, "origin": self.origin, "venue": venue}
+        told = {"format": self.format, "rules": RULES_VERSION, "store": self.store, "origin": self.origin, "venue": venue}
         check = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
         return json.dumps({**told, "check": check}, indent=1).encode() + b"\n"
 
@@ -99,11 +107,12 @@ def unpack_header(path: Path, data: bytes) -> StoreHeader:
     try:
         told = json.loads(data)
         venue = told["venue"]
-        found = StoreHeader(told["store"], told["origin"], Venue(**{**venue, "limits": Limits(**venue["limits"])}))
+        limited = Venue(**{**venue, "limits": Limits(**venue["limits"])})
+        found = StoreHeader(told["store"], told["origin"], limited, told["format"])
         version = told["format"], told["rules"]
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptionError(f"this is no header of a store: {error}", path) from error
-    if version != (FORMAT, RULES_VERSION):
+    if version[0] not in READABLE or version[1] != RULES_VERSION:
         raise CorruptionError(
             f"the store has format {version[0]} and rules {version[1]}; this is {FORMAT} and {RULES_VERSION}", path
         )
@@ -153,6 +162,7 @@ class Store:
             self.digest = hashlib.sha256(data).digest()
             self.tag = int.from_bytes(self.digest[:4], "little")
             self._same(venue, origin)
+            self.salts = Salts(self.disk, path / "salts")
             self.journal = Journal(
                 path / "journal",
                 origin=self.header.origin,
@@ -173,7 +183,7 @@ class Store:
             write_aside(self.disk, secret, secrets.token_bytes(SECRET_BYTES), private=True)
         # The header comes last, when all else is safe: a folder without one is no store yet.
         self.disk.sync_directory(self.path)
-        write_aside(self.disk, self.path / HEADER_FILE, StoreHeader(secrets.token_hex(16), origin, venue).pack())
+        write_aside(self.disk, self.path / HEADER_FILE, StoreHeader(secrets.token_hex(16), origin, venue, FORMAT).pack())
         for folder in (self.path, self.path.parent):
             self.disk.sync_directory(folder)
 
@@ -252,6 +262,10 @@ class DurableTwin:
         self._group: asyncio.Task[None] | None = None  # the next sync of those who share one
         self._events = bytearray()  # EVENTs that the journal does not have yet
         self._told = 0  # the last command whose events the journal has, or had before these
+        self._publishes: Command | None = None  # the one PUBLISH that passes
+        self.state: State | None = None  # what was owed at the last publication, if that is known
+        self._resalted = False  # an account has another salt since
+        self.compared = (0, 0)  # states that were compared, and that could not be, because salts are forgotten
         self._stated = (0, self.journal.root())  # what frames say of the journal: its size and root when it was last told
 
     def __getattr__(self, name: str) -> Any:
@@ -266,12 +280,14 @@ class DurableTwin:
         *,
         mode: str = "tail",
         whole: bool = False,
+        states: Literal["last", "all"] = "last",
         progress: Callable[[int, int], None] | None = None,
     ) -> LogReader:
         """Apply the log, compare it with what was recorded, and go on from its end; `hear` is given all events.
 
-        The log is read from the newest snapshot on, unless it is to be read `whole`. `progress` is told how many commands are
-        applied, and of how many bytes of log. Gives the reader, at its end.
+        The log is read from the newest snapshot on, unless it is to be read `whole`. Of the `states` that were published the
+        last one that a checkpoint was signed over is compared with the market as it was then, or all are. `progress` is told how
+        many commands are applied, and of how many bytes of log. Gives the reader, at its end.
         Raises `CorruptionError` or `DivergenceError`, and then the store is as it was.
         """
         if mode not in MODES:
@@ -292,7 +308,10 @@ class DurableTwin:
             if frame.kind != FrameKind.BATCH or frame.journal_size != self._stated[0] or len(bodies) >= REPLAY_FRAMES:
                 apply_bodies()
             self._reach(frame.journal_size, frame.root, frame.first_seq)
-            if frame.kind == FrameKind.BATCH:
+            if frame.kind == FrameKind.BATCH and frame.body[KIND_AT] == CommandKind.PUBLISH:
+                apply_bodies()
+                hear(self._replay_state(frame.body, every=states == "all"))
+            elif frame.kind == FrameKind.BATCH:
                 bodies.append(frame.body)
             elif frame.kind == FrameKind.COLD:
                 row, rest = frame.body[: COMMAND.itemsize], frame.body[COMMAND.itemsize :]
@@ -332,6 +351,26 @@ class DurableTwin:
         self._keep(events)
         return events
 
+    def _replay_state(self, row: bytes, *, every: bool) -> np.ndarray:
+        """Apply a PUBLISH, which stands alone in its frame, and hold its root against the market's."""
+        events = self._replay(row, b"")
+        promised = self.journal.promised
+        if every or (promised is not None and int(events[-1]["event_seq"]) == promised.size - 1):
+            seq, stated = self.twin.command_seq, root_in(Command._make(COMMAND_STRUCT.unpack(row)))
+            found = self._state_at(seq)
+            if found is not None and found.root != stated:
+                raise DivergenceError(f"command {seq} states what is owed as {stated.hex()}; the market is {found.root.hex()}")
+            self.state = found
+            compared, unknown = self.compared
+            self.compared = (compared + (found is not None), unknown + (found is None))
+        return events
+
+    def _state_at(self, seq: int) -> State | None:
+        """Build the state as it is, with the salts that were in force at a command; None if some of them are forgotten."""
+        promises, holders, accounts = self.twin.promises()
+        salts, known = self.store.salts.in_force(accounts, seq)
+        return State(promises, holders, salts, self.state) if known.all() else None
+
     def _reach(self, size: int, root: bytes, seq: int) -> None:
         """Give the journal events up to a size that a frame states, and hold its root against the frame's."""
         if (size, root) == self._stated:
@@ -356,6 +395,8 @@ class DurableTwin:
             unpack(command, payload)
         elif payload:
             raise MisuseError("a payload came with a command that has none", Refusal.BadTerms)
+        if command.kind == CommandKind.PUBLISH and command is not self._publishes:
+            raise MisuseError("publish() gives this command in a market that is kept", Refusal.BadTerms)
         self._ready()
         if command.time_ns == AT_ENGINE_CLOCK:
             command = command._replace(time_ns=self.twin.clock_ns)
@@ -363,7 +404,7 @@ class DurableTwin:
 
     def apply_batch(self, records: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Log COMMAND[n] as one frame, apply them, and give EVENT[m], in `out` if they fit."""
-        check_hot(records)
+        check_hot(records, kept=True)
         self._ready()
         if not len(records):
             return self.twin.apply_batch(records, out)
@@ -432,7 +473,7 @@ class DurableTwin:
         """Write commands as a frame, or hold them for one."""
         assert self._log is not None
         cold = rows[KIND_AT] >= FIRST_COLD_KIND
-        if self.durability == "none" and not cold:
+        if self.durability == "none" and not cold and rows[KIND_AT] != CommandKind.PUBLISH:
             held = self._held
             if held.end <= self._log.next_seq:
                 self._held = held = Held(self._log.next_seq, bytearray())
@@ -560,6 +601,49 @@ class DurableTwin:
         await asyncio.sleep(GROUP_SECONDS)
         self._group = None  # Whoever comes now waits for the next.
         self.sync()
+
+    def publish_command(self) -> Command | None:
+        """Build the state as it is now, and give the command that publishes it; None where that was the last command.
+
+        The accounts that have no salt get one. O(accounts + holdings).
+        """
+        self._ready()
+        journal, twin = self.journal_now(), self.twin
+        if self.store.header.format == 1:
+            return None
+        if journal.size:
+            last = journal.record(journal.size - 1)
+            is_stated = last[KIND_BYTE] == EventKind.STATE and seq_at(last, 0) == twin.command_seq
+            if is_stated and self.state is not None and not self._resalted:
+                return None
+        promises, holders, accounts = twin.promises()
+        salts = self.store.salts.draw(accounts, self._next_seq())
+        self.state = State(promises, holders, salts, self.state)
+        self._resalted = False
+        words = root_words(self.state.root)
+        self._publishes = command(CommandKind.PUBLISH, time_ns=twin.clock_ns, **words)
+        return self._publishes
+
+    def state_again(self, command: Command) -> None:
+        """Apply a PUBLISH of another store, as it is."""
+        self._publishes = command
+        self.apply_raw(command)
+
+    def renew_salt(self, account: int) -> None:
+        """Give an account another salt, from the next publication on; `MisuseError` if there is no such account."""
+        self._ready()
+        if not isinstance(account, int) or isinstance(account, bool) or self.twin.account(account) is None:
+            raise MisuseError(f"account was {account!r}; there is none with that number", Refusal.UnknownAccount)
+        self.store.salts.renew(account, self._next_seq())
+        self._resalted = True
+
+    def prove_solvency(self, series: Iterable[int] | None, holders: Iterable[tuple[int, int]]) -> SolvencyProof:
+        """Prove what series owe and what accounts hold in them, by the last publication."""
+        published = self.journal.published
+        if self.state is None or published is None or not published.note:
+            raise MisuseError("a proof needs a signed checkpoint over a state; open the market with a signer and publish()")
+        receipt = self.journal.receipt(published.checkpoint.size - 1)
+        return draw_up(self.state, receipt, series, holders)
 
     def publish(self) -> Published:
         """Make everything acknowledged safe, then publish the journal."""

@@ -54,6 +54,7 @@ class Twin(Protocol):
     def channels(self) -> list[str]: ...  # noqa: D102
     def stores(self, merchant: int) -> dict[str, int]: ...  # noqa: D102
     def terminals(self, merchant: int) -> list[str]: ...  # noqa: D102
+    def promises(self) -> tuple[np.ndarray, np.ndarray, int]: ...  # noqa: D102
     def member(self, merchant: int, member: int) -> int | None: ...  # noqa: D102
 
 

@@ -682,6 +682,7 @@ def name_text(events: Iterable[Event]) -> str:
 _RANGES: Final = {"|u1": (0, 2**8 - 1), "<u4": (0, U32_MAX), "<i8": (INT64_MIN, INT64_MAX), "<u8": (0, 2**64 - 1)}
 _HOT: Final = np.zeros(256, bool)
 _HOT[[kind for kind in CommandKind if kind < FIRST_COLD_KIND]] = True
+_ASKED: Final = _HOT & (np.arange(256) != CommandKind.PUBLISH)
 _FIELD_RANGE: Final = {name: _RANGES[code] for name, code in COMMAND.descr}  # type: ignore[misc]
 
 
@@ -780,16 +781,18 @@ def root_in(told: Command | Event) -> bytes:
     return _WORDS.pack(told.price, told.qty, told.amount, told.fee)
 
 
-def check_hot(records: np.ndarray) -> None:
-    """Let COMMAND[n] of hot kinds pass, else `MisuseError` naming the first that is not. O(n)."""
+def check_hot(records: np.ndarray, *, kept: bool = False) -> None:
+    """Let COMMAND[n] of hot kinds pass, else `MisuseError` naming the first that is not; in a `kept` market no PUBLISH. O(n)."""
     if not isinstance(records, np.ndarray) or records.dtype != COMMAND or records.ndim != 1:
         found = getattr(records, "dtype", type(records).__name__)
         raise MisuseError(f"commands were {found}; a NumPy array COMMAND[n] is due", Refusal.BadTerms)
-    strange = np.flatnonzero(~_HOT[records["kind"]])
+    strange = np.flatnonzero(~(_ASKED if kept else _HOT)[records["kind"]])
     if len(strange):
         index = int(strange[0])
         kind = int(records["kind"][index])
         message = f"command {index} was of kind {kind}; a batch takes hot kinds alone, which have no payload"
+        if kind == CommandKind.PUBLISH:
+            message = f"command {index} was PUBLISH, which publish() gives in a market that is kept"
         raise MisuseError(message, Refusal.BadTerms)
 
 

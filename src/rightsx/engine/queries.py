@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rightsx.book import FLAG_BITS, ICEBERG
 from rightsx.engine import memory as at
 from rightsx.engine.export import (
@@ -20,7 +22,7 @@ from rightsx.engine.export import (
     level_slots,
     live_orders,
 )
-from rightsx.protocol import Side
+from rightsx.protocol import HOLDER, PROMISE, Side
 from rightsx.reference.book import Book
 from rightsx.reference.lots import lots_cost
 from rightsx.reference.state import PLATFORM
@@ -28,8 +30,6 @@ from rightsx.reference.twin import series_view
 from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, ProductView, SeriesView, VoucherView
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from rightsx.engine.memory import MarketMemory
     from rightsx.engine.registry import Registry
     from rightsx.protocol import Venue
@@ -279,6 +279,24 @@ class Queries:
         return VoucherView(found.id, found.account, found.qty, found.value, found.redeem_end_ns, found.lapse_ns, state)
 
     # ── registries ───────────────────────────────────────────────────────────────────────────────
+
+    def promises(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Give PROMISE of each series without its holders, HOLDER of what is held, and the number of accounts. O(tables)."""
+        count = int(self._memory.world["series_count"])
+        rows = self._memory.arrays[at.SERIES][1 : count + 1]
+        owed = np.zeros(count, PROMISE)
+        owed["series"] = np.arange(1, count + 1)
+        for name in ("merchant", "units", "escrow", "expire_ns"):
+            owed[name] = rows[name]
+        live = (rows["expired"] == 0) & (rows["defaulted"] == 0)
+        face = (rows["units"] - rows["voucher_units"]) * rows["value"] + rows["voucher_face"]
+        owed["face"], owed["value"] = np.where(live, face, 0), np.where(live, rows["value"], 0)
+        slots = self._memory.arrays[at.HOLDING + 1]["slot"]
+        table = self._memory.arrays[at.HOLDING][slots[slots != 0]]
+        held = np.zeros(len(table), HOLDER)
+        held["series"], held["account"] = table["series"], table["account"]
+        held["units"] = table["free_qty"].astype(np.int64) + table["offered_qty"] + table["voucher_qty"]
+        return owed, held[held["units"] > 0], int(self._memory.funds["account_count"])
 
     def channels(self) -> list[str]:
         """List channels, from id 1."""

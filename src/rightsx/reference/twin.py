@@ -8,8 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rightsx.errors import MisuseError
-from rightsx.protocol import FIRST_COLD_KIND, Command, CommandKind, Event, Refusal, Side, Venue, commands_of, event_records
+from rightsx.protocol import (
+    FIRST_COLD_KIND,
+    HOLDER,
+    PROMISE,
+    Command,
+    CommandKind,
+    Event,
+    Refusal,
+    Side,
+    Venue,
+    commands_of,
+    event_records,
+)
 from rightsx.reference.auction import auction_table
 from rightsx.reference.audit import check, state_hash
 from rightsx.reference.lots import lots_cost
@@ -20,8 +34,6 @@ from rightsx.vocabulary import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from rightsx.reference.book import Order
 
@@ -237,6 +249,17 @@ class ReferenceExchange:
         return VoucherView(
             voucher.id, voucher.account, voucher.qty, voucher.value, voucher.redeem_end_ns, voucher.lapse_ns, state
         )
+
+    def promises(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Give PROMISE of each series without its holders, HOLDER of what is held, and the number of accounts. O(holdings)."""
+        owed = np.zeros(len(self._market.series), PROMISE)
+        held = []
+        for row, series in zip(owed, self._market.series, strict=True):
+            row["series"], row["merchant"], row["units"], row["escrow"] = series.id, series.merchant, series.units, series.escrow
+            row["face"], row["value"] = (series.face_owed, series.value) if series.live else (0, 0)
+            row["expire_ns"] = series.terms.expire_ns
+            held += [(series.id, account, found.units) for account, found in series.holdings.items() if found.units]
+        return owed, np.array(held, HOLDER), len(self._market.accounts)
 
     def channels(self) -> list[str]:
         """List channels, from id 1."""
