@@ -10,6 +10,7 @@ from pathlib import Path
 from rightsx.protocol import (
     COMMAND,
     EVENT,
+    PROMISE,
     REPORT,
     AmendFlag,
     CancelReason,
@@ -63,7 +64,7 @@ A voucher: id, account, qty, value, lock ns, redeemable until ns, lapse ns, time
 
 A folder. `store.json`: format, rules version, the store's id, the journal's origin, the venue, and `check`, the first 16 hexadecimal
 digits of the SHA-256 of the object without it as Python's `json.dumps` writes it; two opens of one store give one file, byte for byte.
-`secret`: 32 bytes, for the owner alone. `lock`: who holds its lock writes. `log/00000001` …: the command log. `journal/public`: a C2SP
+Format 2; stores of format 1 publish no states. `secret`: 32 bytes, for the owner alone. `salts`: see What is owed. `lock`: who holds its lock writes. `log/00000001` …: the command log. `journal/public`: a C2SP
 tiled log ([tlog-tiles](https://c2sp.org/tlog-tiles): `checkpoint`, `tile/…`). `journal/entries/00000000` …: records of 120 bytes,
 65,536 a file; any 256 of them from a multiple of 256 on are a C2SP entry bundle.
 
@@ -105,6 +106,21 @@ msgpack map: `tag`, `layout` (a digest of the tables' fields), `command_seq`, `e
 [signed note](https://c2sp.org/signed-note) over origin, size and root; keys are lines of text as Go's `note` has them. A receipt is a
 [tlog-proof](https://c2sp.org/tlog-proof) whose `extra` is the record, base64 of 118 bytes.
 
+### What is owed
+
+`salts`: blocks of first account <u4, count <u4, the command from which on they count <i8, CRC-32 <u4 of those 16 bytes and of the salts,
+12 zeros, and count salts of 32 bytes; of two salts of an account the later counts, one of zeros is forgotten. Then, with H for SHA-256, ‖ between parts,
+numbers little-endian, MTH for the root of an RFC 6962 tree, and the four words of PUBLISH and STATE for the 32 bytes of the root of the state:
+
+- key of an account in a series = H(salt ‖ account <u4 ‖ series <u4); leaf of an account = its key in series 0
+- entry = H(inner ‖ word <u8), word = sum + tag × 2^48; a leaf's inner is its key, its tag 0; a node's inner is H(1 ‖ left entry ‖ right entry), its tag
+  1 + the first bit at which its keys differ, from the first byte's highest on; the left ones have 0 there; an empty map is H(40 zeros)
+- PROMISE: `length` and `version` as in an EVENT, `kind` 255; units outstanding, their face, escrow, value now, expiry, entry of the map of holders
+- root = H(`rightsx/state/1` and a zero ‖ accounts <u8 ‖ MTH(leaves of accounts 0 …) ‖ series <u8 ‖ MTH(bytes 2 … of PROMISEs 1 …))
+
+A proof of solvency is a JSON object (`src/rightsx/solvency.py` shows one); `proof` has the hashes that are missing to fold the leaves that are there, as
+a walk through the tree from the left meets them; `entry` is key, units <u8, and 41 bytes a step from the root down: bit, inner and word of the other side.
+
 ## Scenario files
 
 Text in UTF-8, a command or an expectation a line; `rightsx run --words` prints the vocabulary, `src/rightsx/scenario.py` explains it.
@@ -113,10 +129,15 @@ Text in UTF-8, a command or an expectation a line; `rightsx run --words` prints 
 
 def record(name: str, dtype) -> list[str]:
     rows = [
-        f"| {field} | {dtype.fields[field][1]} | {dtype[field].str.lstrip('|') if dtype[field].shape == () else '2 × <u8'} |"
+        f"| {field} | {dtype.fields[field][1]} | {dtype[field].str.lstrip('|') if dtype[field].shape == () else several(dtype[field])} |"
         for field in dtype.names
     ]
     return [f"### {name}, {dtype.itemsize} bytes", "", "| field | offset | type |", "|---|---:|---|", *rows, ""]
+
+
+def several(dtype) -> str:
+    base, (count,) = dtype.subdtype
+    return f"{count} × {base.str.lstrip('|')}"
 
 
 def numbers(enum) -> str:
@@ -125,7 +146,7 @@ def numbers(enum) -> str:
 
 def page() -> str:
     lines = ["## Records", ""]
-    for name, dtype in (("COMMAND", COMMAND), ("EVENT", EVENT), ("REPORT", REPORT)):
+    for name, dtype in (("COMMAND", COMMAND), ("EVENT", EVENT), ("REPORT", REPORT), ("PROMISE", PROMISE)):
         lines += record(name, dtype)
     lines += [
         "EVENT: `length` is 0x7600, whose bytes `00 76` are the big-endian 118 of a C2SP entry bundle; bytes 2 … 119 are one RFC 6962 leaf.",
