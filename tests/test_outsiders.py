@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
+import shutil
+import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -118,3 +121,72 @@ def test_sigstore_accepts_our_receipts_and_refuses_them_altered():
             forged = b"\xe2\x80\x94 " + KEY.name.encode() + b" " + base64.b64encode(data[:-1] + bytes([data[-1] ^ 1])) + b"\n"
             with pytest.raises(errors.VerificationError):
                 checkpoints.verify_checkpoint(keyring, entry_of(receipt._replace(checkpoint=text + b"\n\n" + forged), checkpoint))
+
+
+# ── sigstore for JavaScript ──────────────────────────────────────────────────────────────────────
+
+JUDGE = """
+const [folder, question] = [process.argv[2], JSON.parse(require("fs").readFileSync(0, "utf8"))];
+const { verifyCheckpoint } = require(folder + "/dist/tlog/checkpoint.js");
+const { verifyMerkleInclusion } = require(folder + "/dist/tlog/merkle.js");
+const publicKey = require("crypto").createPublicKey({ key: Buffer.from(question.key, "base64"), format: "der", type: "spki" });
+const tlogs = [{ logID: Buffer.from(question.id, "base64"), baseURL: question.name, publicKey }];
+const said = question.receipts.map((one) => {
+  const inclusionProof = {
+    logIndex: String(one.index), hashes: one.hashes.map((hash) => Buffer.from(hash, "base64")), checkpoint: { envelope: one.envelope },
+  };
+  const entry = { inclusionProof, canonicalizedBody: Buffer.from(one.leaf, "base64") };
+  try {
+    verifyMerkleInclusion(entry, verifyCheckpoint(entry, tlogs));
+    return "";
+  } catch (error) {
+    return error.message;
+  }
+});
+console.log(JSON.stringify(said));
+"""
+
+
+@pytest.fixture(scope="module")
+def sigstore_verify(tmp_path_factory):
+    """The folder of npm's `@sigstore/verify`, where there is node and npm gives it."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("there is no node with npm here")
+    folder = tmp_path_factory.mktemp("npm")
+    asked = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", "@sigstore/verify@3"]
+    try:
+        subprocess.run(asked, check=True, capture_output=True, timeout=60)
+    except (subprocess.SubprocessError, OSError) as error:
+        pytest.skip(f"npm does not give @sigstore/verify: {error}")
+    return folder / "node_modules" / "@sigstore" / "verify"
+
+
+def test_sigstore_verify_of_npm_accepts_our_receipts_and_refuses_them_altered(sigstore_verify, tmp_path):
+    spki = bytes.fromhex("302a300506032b6570032100") + KEY.verifier.key  # RFC 8410: an Ed25519 key as SubjectPublicKeyInfo
+    text = lambda data: base64.b64encode(data).decode()  # noqa: E731
+    told, due = [], []
+    for size in SIZES:
+        journal = journal_of(size)
+        for number in some(size):
+            receipt = journal.receipt(number)
+            one = {
+                "index": number,
+                "leaf": text(receipt.leaf),
+                "hashes": list(map(text, receipt.proof)),
+                "envelope": receipt.checkpoint.decode(),
+            }
+            note, _, signed = one["envelope"].rpartition(" ")
+            data = bytearray(base64.b64decode(signed))
+            data[-1] ^= 1
+            told += [one, {**one, "leaf": text(bytes(118))}, {**one, "envelope": f"{note} {text(bytes(data))}\n"}]
+            due += ["", "calculated root hash does not match inclusion proof", "invalid checkpoint signature"]
+    (tmp_path / "judge.js").write_text(JUDGE)
+    question = {"key": text(spki), "id": text(KEY.verifier.id + bytes(28)), "name": KEY.name, "receipts": told}
+    answer = subprocess.run(
+        ["node", tmp_path / "judge.js", str(sigstore_verify)],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(answer.stdout) == due
