@@ -223,6 +223,18 @@ def tree_levels(
     return levels
 
 
+def levels_above(hashes: bytes) -> list[bytes]:
+    """Do what `tiles.levels_above` does, all levels in one call."""
+    frontier = np.zeros((LEVELS, HASH_BYTES), np.uint8)
+    found = tree_levels(np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES), frontier=frontier, size=0)
+    return [level.tobytes() for level in found[1:]]
+
+
+def is_ready() -> bool:
+    """Say whether the way to hash was chosen and loaded in this process, so that using it costs nothing first."""
+    return _found.cache_info().currsize > 0
+
+
 def row_hashes(rows: np.ndarray, *, using: str | None = None) -> np.ndarray:
     """Hash rows of 40 bytes as they are: SHA-256 of each, one compression.
 

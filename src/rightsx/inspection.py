@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rightsx import hashing, tiles
 from rightsx.border import iso
 from rightsx.commandlog import FrameKind
 from rightsx.disk import RealDisk, read_whole
@@ -25,7 +26,6 @@ from rightsx.protocol import COMMAND, Command, CommandKind
 from rightsx.receipt import Receipt
 from rightsx.solvency import draw_up
 from rightsx.storage import DurableTwin, Store, open_twin
-from rightsx.tiles import TileReader
 from rightsx.twins import twin_of
 from rightsx.views import text_table
 from rightsx.vocabulary import COMMANDS, root_in
@@ -258,7 +258,9 @@ def read_receipt(path: Path | str, event_seq: int, *, disk: Disk | None = None) 
     checkpoint = parse_checkpoint(parse_note(note).text)
     if not 0 <= event_seq < checkpoint.size:
         raise MisuseError(f"event_seq was {event_seq}; the checkpoint covers {checkpoint.size} events, from 0")
-    reader = TileReader(checkpoint.size, lambda name: read_whole(disk, public / name))
+    # Loading the fast way takes longer than what it would spare a single receipt.
+    above = hashing.levels_above if hashing.is_ready() else tiles.levels_above
+    reader = tiles.TileReader(checkpoint.size, lambda name: read_whole(disk, public / name), above)
     number, inside = divmod(event_seq, SEGMENT_ENTRIES)
     file = disk.open(entries_file(folder, number), write=False)
     try:

@@ -29,7 +29,7 @@ import numpy as np
 
 from rightsx.disk import RealDisk, read_whole, write_aside
 from rightsx.errors import CorruptionError, DivergenceError, MisuseError, ProofError
-from rightsx.hashing import LEVELS, leaf_hashes, salts, tree_levels
+from rightsx.hashing import LEVELS, leaf_hashes, levels_above, salts, tree_levels
 from rightsx.merkle import (
     HASH_BYTES,
     Frontier,
@@ -234,6 +234,7 @@ class Journal:
             raise MisuseError(f"secret was {type(secret).__name__}; {SECRET_BYTES} bytes are due")
         self.origin = origin
         self.published: Published | None = None
+        self._tiles: TileReader | None = None  # what was read of files lately
         self._folder = None if folder is None else Path(folder)
         self._signer = signer
         self._secret = secret
@@ -471,7 +472,9 @@ class Journal:
     def _reader(self) -> TileReader:
         assert self._folder is not None
         public = self._folder / PUBLIC
-        return TileReader(self._tree.tiled, lambda path: read_whole(self._disk, public / path))
+        if self._tiles is None or self._tiles.size != self._tree.tiled:
+            self._tiles = TileReader(self._tree.tiled, lambda path: read_whole(self._disk, public / path), levels_above)
+        return self._tiles
 
     def prove_inclusion(self, event_seq: int, *, size: int | None = None) -> list[bytes]:
         """Prove that an event is in the journal as it is, or as it was at `size`. `MisuseError` if it is not."""

@@ -79,39 +79,52 @@ def fold(hashes: bytes) -> bytes:
     return nodes[0]
 
 
+def levels_above(hashes: bytes) -> list[bytes]:
+    """Give the complete nodes above some hashes, level by level, each level as bytes. O(hashes)."""
+    found = []
+    while len(hashes) >= 2 * HASH_BYTES:
+        ends = range(HASH_BYTES, len(hashes) // HASH_BYTES * HASH_BYTES, 2 * HASH_BYTES)
+        hashes = b"".join(node_hash(hashes[end - HASH_BYTES : end], hashes[end : end + HASH_BYTES]) for end in ends)
+        found.append(hashes)
+    return found
+
+
 class TileReader:
     """Gives the complete nodes of a tree of `size` leaves from its tiles; as `node` of `merkle`.
 
-    `read(path)` gives the bytes of a file of the log, as a web server or a folder would. The tiles last read are
-    kept. Raises `CorruptionError` for a tile of another length than it must have.
+    `read(path)` gives the bytes of a file of the log, as a web server or a folder would; `above` is `levels_above`, or one
+    that is faster. The tiles last read are kept, with the nodes that are folded from them. Raises `CorruptionError` for a
+    tile of another length than it must have.
     """
 
-    def __init__(self, size: int, read: Callable[[str], bytes]) -> None:
+    def __init__(self, size: int, read: Callable[[str], bytes], above: Callable[[bytes], list[bytes]] = levels_above) -> None:
         """Read nothing yet."""
         self.size = size
         self._read = read
-        self._tiles: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._above = above
+        self._tiles: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
 
     def node(self, level: int, number: int) -> bytes:
-        """Give the hash of a complete node. O(256) hashes at most, and one file unless it was read lately."""
+        """Give the hash of a complete node. One file and 255 hashes, unless its tile was read lately."""
         tile_level, inside = divmod(level, TILE_LEVELS)
-        first = number << inside
-        tile = self.tile(tile_level, first // TILE_WIDTH)
-        at = first % TILE_WIDTH * HASH_BYTES
-        return fold(tile[at : at + (HASH_BYTES << inside)])
+        tile = self.tile(tile_level, (number << inside) // TILE_WIDTH)
+        if inside and len(tile) == 1:
+            tile += self._above(tile[0])
+        at = number % (TILE_WIDTH >> inside) * HASH_BYTES
+        return tile[inside][at : at + HASH_BYTES]
 
-    def tile(self, level: int, number: int) -> bytes:
-        """Give the hashes of a tile, as many as it has in a tree of this size."""
+    def tile(self, level: int, number: int) -> list[bytes]:
+        """Give the hashes of a tile, as many as it has in a tree of this size, and what was folded from them."""
         found = self._tiles.get((level, number))
         if found is not None:
             self._tiles.move_to_end((level, number))
             return found
         width = min(TILE_WIDTH, (self.size >> TILE_LEVELS * level) - number * TILE_WIDTH)
         path = tile_path(level, number, width)
-        found = self._read(path)
-        if len(found) != width * HASH_BYTES:
-            raise CorruptionError(f"{path} has {len(found)} bytes; {width} hashes have {width * HASH_BYTES}")
-        self._tiles[level, number] = found
+        hashes = self._read(path)
+        if len(hashes) != width * HASH_BYTES:
+            raise CorruptionError(f"{path} has {len(hashes)} bytes; {width} hashes have {width * HASH_BYTES}")
+        found = self._tiles[level, number] = [hashes]
         if len(self._tiles) > CACHED_TILES:
             self._tiles.popitem(last=False)
         return found
