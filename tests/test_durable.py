@@ -159,3 +159,87 @@ def test_another_thread_is_refused_before_it_touches_anything(tmp_path):
         assert [error[:40] for error in errors] == ["a kept market takes commands from the th"] * 2
         assert market.deposit(account=1, amount=1).command_seq == 2
     assert RealDisk().exists(tmp_path / "store" / "store.json")
+
+
+# ── publishing by itself ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("disk")
+def test_a_server_publishes_by_itself_whenever_something_happened():
+    async def main():
+        with opened() as market:
+            sizes = []
+            async with market.publishing(every=0.01):
+                ann = await market.open_account_durable()
+                for _ in range(3):
+                    await market.deposit_durable(account=ann, amount=1)
+                    before = market.journal.size
+                    for _ in range(4_000):
+                        if market.journal.promised is not None and market.journal.promised.size > before:
+                            break
+                        await asyncio.sleep(0.005)
+                    sizes.append(market.journal.promised.size)
+                await asyncio.sleep(0.05)
+                assert market.journal.promised.size == sizes[-1], "nothing happened since"
+                market.deposit(account=ann, amount=1)
+            assert market.journal.promised.size == market.journal.size == sizes[-1] + 2
+            return sizes
+
+    assert sorted(set(sizes := asyncio.run(main()))) == sizes
+
+
+@pytest.mark.usefixtures("disk")
+def test_a_publication_that_fails_ends_the_block_with_what_it_raised(monkeypatch):
+    async def main():
+        with opened() as market:
+            market.open_account()
+            monkeypatch.setattr(market, "publish", fails)
+            async with market.publishing(every=0.01):
+                await asyncio.sleep(30)
+
+    def fails():
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"):
+        asyncio.run(main())
+
+
+@pytest.mark.usefixtures("disk")
+def test_a_block_that_is_left_by_an_error_or_cancelled_publishes_no_more():
+    async def failing(market):
+        async with market.publishing():
+            market.open_account()
+            raise ZeroDivisionError
+
+    async def main():
+        with opened() as market:
+            with pytest.raises(ZeroDivisionError):
+                await failing(market)
+            assert market.journal.promised is None
+            async with asyncio.timeout(0.02):
+                async with market.publishing():
+                    await asyncio.sleep(30)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("every", [0, -1, True, "1", float("inf"), float("nan")])
+@pytest.mark.usefixtures("disk")
+def test_publishing_takes_seconds(every):
+    async def main():
+        with opened() as market:
+            async with market.publishing(every=every):
+                pass
+
+    with pytest.raises(MisuseError, match="seconds above 0"):
+        asyncio.run(main())
+
+
+def test_a_market_in_memory_publishes_nothing():
+    async def main():
+        async with Exchange(engine="reference").publishing():
+            pass
+
+    with pytest.raises(MisuseError, match="in memory"):
+        asyncio.run(main())

@@ -8,6 +8,9 @@ receipt = market.journal.receipt(event_seq)          what a customer keeps
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
@@ -17,7 +20,7 @@ from rightsx.errors import MisuseError
 from rightsx.twins import twin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from rightsx.ledger import Journal, Published
@@ -125,6 +128,42 @@ class Kept:
             self._line.send(publishes)
             self._line.told = True
         return keeper.publish()
+
+    @contextlib.asynccontextmanager
+    async def publishing(self, every: float = 1.0) -> AsyncIterator[None]:
+        """Publish by itself, off the path of commands, every so many seconds in which something happened, and once at the end.
+
+        For a server: `async with market.publishing(): …`. A publication that fails ends the block with what it raised.
+        """
+        if isinstance(every, bool) or not isinstance(every, int | float) or not 0 < every < math.inf:
+            raise MisuseError(f"every was {every!r}; a number of seconds above 0 is due")
+        self._kept()
+        block = asyncio.current_task()
+
+        async def publish_on() -> None:
+            seq = -1
+            try:
+                while True:
+                    await asyncio.sleep(every)
+                    if self.command_seq != seq:
+                        self.publish()
+                        seq = self.command_seq
+            except Exception:
+                assert block is not None
+                block.cancel()
+                raise
+
+        task = asyncio.create_task(publish_on())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if block is not None and task.done() and not task.cancelled():
+                block.uncancel()
+                task.result()  # raises what ended it, in place of the cancellation that it asked for
+            raise
+        finally:
+            task.cancel()
+        self.publish()
 
     def prove_solvency(self, *, series: Iterable[int] | None = None, holders: Iterable[tuple[int, int]] = ()) -> SolvencyProof:
         """Prove what series owe (all, unless some are named) and what (account, series) of `holders` hold, by the last `publish`.
