@@ -1,4 +1,4 @@
-"""Measures everything: the order book and its rivals, the exchange, wheel, hashing, keeping, the worst of a book, the reference.
+"""Measures everything: the order book and its rivals, exchange, wheel, hashing, journal, keeping, the worst, the reference.
 
     python benchmarks/bench.py [--quick] [--runs 5] [--only book,exchange] [--no-rivals] [--no-append]
 
@@ -19,6 +19,7 @@ import bench_book
 import bench_exchange
 import bench_expiry
 import bench_hashing
+import bench_ledger
 import bench_reference
 import bench_storage
 import bench_worst
@@ -54,6 +55,11 @@ def hashing(scale: int, runs: int, **_: bool) -> Told:
     return [bench_hashing.measured(MILLION // scale, runs)], []
 
 
+def ledger(scale: int, runs: int, **_: bool) -> Told:
+    """Measure the journal."""
+    return bench_ledger.measured(MILLION // scale, MILLION // scale, runs), []
+
+
 def storage(scale: int, runs: int, **_: bool) -> Told:
     """Measure keeping a market."""
     return bench_storage.measured(MILLION // scale, runs), []
@@ -74,6 +80,7 @@ PARTS: Final[dict[str, Callable[..., Told]]] = {
     "exchange": exchange,
     "expiry": expiry,
     "hashing": hashing,
+    "ledger": ledger,
     "storage": storage,
     "worst": worst,
     "reference": reference,

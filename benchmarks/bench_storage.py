@@ -4,10 +4,10 @@
 
 Three tables, over the flow `calm` with owners, as in `bench_exchange`, on the disk of DIR (default: the temporary one).
 *Commit*: the flow in batches of 1, 16, 256, 4,096 and 16,384, each one frame, one write, one sync, applied, every event
-hashed into the journal: microseconds a batch in the engine and the journal ("work"), in the write and in the sync, and
-acknowledged commands a second, with and without the time of syncs. *Publish*: nanoseconds an event to write records and
-tiles and sign a checkpoint. *Back*: commands a second replayed when it is opened again, hashes compared; milliseconds of a
-proof from files.
+hashed into the journal: microseconds of a batch; ns of a command to encode its frame, to write and to sync it, to apply it
+and to hash its events, the rest being checks and copies; acknowledged commands a second, with and without syncs. *Publish*:
+ns an event to write records and tiles and sign a checkpoint. *Back*: commands a second replayed when it is opened again,
+hashes compared; milliseconds of a proof from files.
 
 Each line is the median of the runs, worst in the last column; the digest is of the market's state.
 """
@@ -72,6 +72,22 @@ class _TimedFile:
         self._disk.synced += time.perf_counter_ns() - start
 
 
+class _Timed:
+    """A method of an object that adds up what it takes, in ns."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self.ns = 0
+        usual = getattr(owner, name)
+
+        def call(*given: Any) -> Any:
+            start = time.perf_counter_ns()
+            answer = usual(*given)
+            self.ns += time.perf_counter_ns() - start
+            return answer
+
+        setattr(owner, name, call)
+
+
 def stage(folder: Path, disk: TimedDisk | None = None) -> DurableTwin:
     """Make a kept market in which the flow's owners have cash and units to spare."""
     # The face makes the market; the benchmark goes on with the twin, whose disk it can time.
@@ -86,6 +102,11 @@ def committed(commands: np.ndarray, batch: int, folder: Path) -> tuple[dict[str,
     """Commit a flow in batches; gives ns."""
     disk = TimedDisk()
     twin = stage(folder, disk)
+    parts = {
+        "encode": _Timed(twin._log, "append"),  # noqa: SLF001 - timed where it is called
+        "apply": _Timed(twin.twin, "apply_batch"),
+        "hash": _Timed(twin.journal, "append"),
+    }
     disk.written = disk.synced = 0
     each = []
     start = time.perf_counter_ns()
@@ -99,6 +120,7 @@ def committed(commands: np.ndarray, batch: int, folder: Path) -> tuple[dict[str,
         "whole": whole,
         "write": disk.written,
         "sync": disk.synced,
+        **{name: part.ns for name, part in parts.items()},
         "p50": statistics.median(each),
         "batches": len(each),
     }, twin
@@ -130,7 +152,10 @@ def measured(count: int, runs: int, where: Path | None = None) -> list[Table]:
         commits.append(commit_row(size, len(commands), found, state))
     return [
         (
-            ("commit, batches of", "commands", "p50 µs", "work µs", "write µs", "sync µs", "a second", "without sync", "state"),
+            (
+                *("commit, batches of", "commands", "p50 µs", "encode", "write", "sync", "apply", "hash", "rest"),
+                *("a second", "without sync", "state"),
+            ),
             commits,
         ),
         (("publish", "runs", "ns an event, median", "worst"), [("tiles, records, checkpoint", runs, *both(publishes))]),
@@ -160,13 +185,15 @@ def commit_row(size: int, count: int, found: list[dict[str, float]], state: str)
     def median(of: Any) -> float:
         return float(statistics.median(of(one) for one in found))
 
-    work = median(lambda one: (one["whole"] - one["write"] - one["sync"]) / one["batches"] / 1e3)
-    write = median(lambda one: one["write"] / one["batches"] / 1e3)
-    sync = median(lambda one: one["sync"] / one["batches"] / 1e3)
+    parts = {
+        name: median(lambda one, name=name: one[name] / count) for name in ("encode", "write", "sync", "apply", "hash", "whole")
+    }
+    parts["encode"] -= parts["write"]  # a frame is written where it is encoded
+    parts["rest"] = parts.pop("whole") - sum(parts.values())
     second = median(lambda one: count / one["whole"] * 1e9)
     without = median(lambda one: count / (one["whole"] - one["sync"]) * 1e9)
     p50 = median(lambda one: one["p50"] / 1e3)
-    return (f"{size:,}", count, *(f"{one:,.0f}" for one in (p50, work, write, sync, second, without)), state)
+    return (f"{size:,}", count, f"{p50:,.0f}", *map(tenth, parts.values()), f"{second:,.0f}", f"{without:,.0f}", state)
 
 
 def back(store: Path, count: int) -> tuple[float, float]:

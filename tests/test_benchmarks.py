@@ -11,6 +11,7 @@ import bench
 import bench_book
 import bench_exchange
 import bench_hashing
+import bench_ledger
 import bench_reference
 import bench_storage
 import bench_worst
@@ -207,6 +208,11 @@ def test_everything_can_be_measured_and_is_kept_unless_it_was_quick(monkeypatch,
     with pytest.raises(SystemExit):
         bench.main()
     assert "'books' is not some of book,exchange" in capsys.readouterr().err
+
+
+def test_the_ledger_benchmark_measures_every_line():
+    journal, proofs, state = bench_ledger.measured(600, 40, 1)
+    assert [len(table[1]) for table in (journal, proofs, state)] == [5, 3, 8]
 
 
 @pytest.mark.unaudited

@@ -21,6 +21,7 @@ Sources: RFC 6962; C2SP tlog-tiles, tlog-checkpoint, tlog-proof.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -41,7 +42,7 @@ from rightsx.merkle import (
 from rightsx.note import Checkpoint, check_checkpoint, format_note, is_name, parse_checkpoint, parse_note
 from rightsx.protocol import EVENT, NOT_A_LEAF
 from rightsx.receipt import Receipt
-from rightsx.tiles import TILE_LEVELS, TILE_WIDTH, TileReader, bundle_path, fold, tile_path, tile_widths
+from rightsx.tiles import CACHED_TILES, TILE_LEVELS, TILE_WIDTH, TileReader, bundle_path, tile_path, tile_widths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,6 +60,8 @@ PUBLIC: Final = "public"
 
 assert SEGMENT_ENTRIES % TILE_WIDTH == 0, "a bundle stands in one segment"
 
+
+_above = lru_cache(maxsize=CACHED_TILES)(levels_above)  # of the bytes of a tile: its other nodes
 
 # ── the tree ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -113,8 +116,12 @@ class Tree:
     def node(self, level: int, number: int) -> bytes | None:
         """Give a complete node, or None if its tile is not held any more."""
         tile_level, inside = divmod(level, TILE_LEVELS)
-        hashes = self.hashes(tile_level, number << inside, 1 << inside)
-        return None if hashes is None else fold(hashes)
+        tile, at = divmod(number << inside, TILE_WIDTH)
+        hashes = self.hashes(tile_level, tile * TILE_WIDTH, TILE_WIDTH)
+        if hashes is None:
+            return None
+        start = (at >> inside) * HASH_BYTES
+        return (_above(hashes)[inside - 1] if inside else hashes)[start : start + HASH_BYTES]
 
     def save(self) -> dict[str, Any]:
         """Give all of it, after `let_go`: bytes and numbers."""

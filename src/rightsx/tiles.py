@@ -71,14 +71,6 @@ def tile_widths(size: int) -> list[int]:
     return widths
 
 
-def fold(hashes: bytes) -> bytes:
-    """Give the root of 2^k hashes, one after the other. O(2^k)."""
-    nodes = [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
-    while len(nodes) > 1:
-        nodes = [node_hash(nodes[at], nodes[at + 1]) for at in range(0, len(nodes), 2)]
-    return nodes[0]
-
-
 def levels_above(hashes: bytes) -> list[bytes]:
     """Give the complete nodes above some hashes, level by level, each level as bytes. O(hashes)."""
     found = []
