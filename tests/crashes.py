@@ -10,7 +10,7 @@ from market_flow import Flow
 from rightsx.engine.twin import CompiledExchange
 from rightsx.errors import CorruptionError, DivergenceError
 from rightsx.note import make_signing_key
-from rightsx.protocol import FIRST_COLD_KIND, Command, Limits, Venue, command_records
+from rightsx.protocol import FIRST_COLD_KIND, Command, CommandKind, Limits, Venue, command_records
 from rightsx.reference.twin import ReferenceExchange
 from rightsx.storage import DurableTwin, open_twin
 
@@ -21,16 +21,21 @@ SEGMENT = 8_192
 
 
 class Script:
-    """Commands of a seeded market, with the state after each."""
+    """Commands of a seeded market, with the state after each; some of them publish, of which only the root is not known before."""
 
-    def __init__(self, seed: int, count: int) -> None:
+    def __init__(self, seed: int, count: int, publishes: float = 0) -> None:
         judge = ReferenceExchange(VENUE)
         flow = Flow(seed, judge._market)
         opening = flow.opening()
+        chance = random.Random(seed)
         self.steps: list[tuple[Command, bytes]] = []
         self.states = [judge.state_hash()]
-        for _ in range(count):
+        while len(self.steps) < count:
             step = next(opening, None) or flow.next()
+            if step[0].kind == CommandKind.PUBLISH:
+                continue
+            if self.steps and self.steps[-1][0].kind != CommandKind.PUBLISH and chance.random() < publishes:
+                step = Command(kind=CommandKind.PUBLISH), b""
             # The state that a store must have again is that of the times it resolved.
             self.steps.append(step)
             judge.apply(*step)
@@ -92,12 +97,16 @@ class Run:
     def _step(self, twin: DurableTwin, steps: list[tuple[Command, bytes]]) -> None:
         batch = []
         for record, _ in steps[self.issued : self.issued + self._chance.choice((1, 1, 1, 3, 20))]:
-            if record.kind >= FIRST_COLD_KIND:
+            if record.kind >= FIRST_COLD_KIND or record.kind == CommandKind.PUBLISH:
                 break
             batch.append(record)
         first = self.issued
         self.issued += len(batch) or 1
-        if batch:
+        if not batch and steps[first][0].kind == CommandKind.PUBLISH:
+            twin.apply_raw(twin.publish_command())
+            twin.publish()
+            self.safe, self.published = self.issued, twin.journal.size
+        elif batch:
             twin.apply_batch(command_records(batch))
         else:
             twin.apply_raw(*steps[first])
@@ -119,6 +128,7 @@ def judge(run: Run, disk: FaultyDisk, *, legal: bool) -> str:
         )
         assert twin.state_hash() == run.script.states[seq], f"the state after command {seq} is another"
         assert twin.journal.size >= run.published
+        assert not legal or twin.compared[1] == 0, "the salts of a state that was published are gone"
         twin.check()
     finally:
         twin.close()

@@ -46,7 +46,7 @@ Counts = collections.Counter[str]
 def crash_states(seed: int, counts: Counts) -> None:
     """Stop one market at several moments, and open what may be left."""
     chance = random.Random(seed)
-    script = Script(seed, chance.randrange(10, 90))
+    script = Script(seed, chance.randrange(10, 90), chance.choice((0, 0.1, 0.3)))
     durability = chance.choice(("disk", "disk", "os", "none"))
     make = chance.choice((ReferenceExchange, ReferenceExchange, CompiledExchange))  # which alone takes snapshots
     whole = FaultyDisk()

@@ -44,6 +44,11 @@ def script():
     return Script(1, 80)
 
 
+@pytest.fixture(scope="module")
+def publishing_script():
+    return Script(6, 60, publishes=0.2)
+
+
 def run_whole(script, seed=1, **options):
     disk = FaultyDisk()
     run = Run(script, disk, seed, **options)
@@ -231,6 +236,34 @@ def test_whatever_a_crash_leaves_opens_with_everything_acknowledged(script, dura
     print(f"{sum(found.values())} states: {found}")
     assert sum(found.values()) > 300
     assert found["cut"] > 20 or durability == "none"
+
+
+def test_a_crash_in_a_publication_leaves_its_state_and_its_salts_or_neither(publishing_script):
+    script = publishing_script
+    _, disk = run_whole(script)
+    found = {"whole": 0, "cut": 0}
+    for at in range(1, disk.calls + 1):
+        crashed = FaultyDisk()
+        crashed.fail_at, crashed.part = at, random.Random(at).choice((0, 0, 0.3, 0.9))
+        run = Run(script, crashed, 1)
+        with pytest.raises(PowerLost):
+            run.go()
+        for number in range(3):
+            found[judge(run, crashed.crash(random.Random(at * 1_000 + number)), legal=True)] += 1
+    print(f"{sum(found.values())} states: {found}")
+    assert min(found.values()) > 20
+    caught = 0
+    for at in range(30, disk.calls, 2):
+        crashed = FaultyDisk()
+        crashed.forget, crashed.fail_at = {("sync", "salts")}, at
+        run = Run(script, crashed, 1)
+        with pytest.raises(PowerLost):
+            run.go()
+        try:
+            judge(run, crashed.crash(random.Random(at)), legal=True)
+        except (AssertionError, RightsxError):
+            caught += 1
+    assert caught, "nobody missed a sync of salts"
 
 
 def test_a_sync_that_is_forgotten_is_caught(script):
