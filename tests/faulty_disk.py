@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +184,14 @@ class FaultyDisk:
             if kind == 0 or (kind == 2 and chance.random() < 0.5):
                 take(names, step)
         return self._of({path: inode.after_crash(chance) for path, inode in names.items()})
+
+    def killed(self) -> FaultyDisk:
+        """Give the disk as the next process finds it, which knows nothing of what is safe of it and what is not."""
+        disk = FaultyDisk()
+        disk.files, disk.safe_names, disk.steps = copy.deepcopy((self.files, self.safe_names, self.steps))
+        for inode in disk.files.values():
+            inode.locked = False
+        return disk
 
     def copy(self) -> FaultyDisk:
         """Give the disk as a reader sees it now, all of it safe."""

@@ -43,6 +43,21 @@ while True:
 Counts = collections.Counter[str]
 
 
+def again_after_kill(run: Run, fail_at: int) -> tuple[Run, FaultyDisk]:
+    """Go on in another process, which finds what the one before had not made safe, until the power goes."""
+    disk = run.disk.killed()
+    disk.fail_at = fail_at
+    again = Run(run.script, disk, fail_at, durability=run.durability, make=run.make)
+    again.published = run.published
+    before = run.safe
+    try:
+        again.go()
+    except PowerLost:
+        again.safe = max(again.safe, before)
+        again.issued = max(again.issued, run.issued)
+    return again, disk
+
+
 def crash_states(seed: int, counts: Counts) -> None:
     """Stop one market at several moments, and open what may be left."""
     chance = random.Random(seed)
@@ -61,6 +76,9 @@ def crash_states(seed: int, counts: Counts) -> None:
             run.go()
         except (PowerLost, OSError):
             counts["stopped by " + ("the power" if disk.error is None else errno.errorcode[disk.error])] += 1
+            if chance.random() < 0.4:
+                counts["killed before"] += 1
+                run, disk = again_after_kill(run, chance.randrange(1, whole.calls + 1))
         for _ in range(STATES):
             state = disk.crash(chance)
             if (key := hash(state.image())) in seen:

@@ -1,23 +1,29 @@
 """What a market owes is stated in its journal and proved part by part, to whoever has its key and nothing else."""
 
+import contextlib
 import json
+import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 pytest.importorskip("cryptography", reason="signatures need the extra `proofs`")
 
+from crashes import STORE
+from faulty_disk import FaultyDisk, MemoryFile
 from market_flow import Flow
 from rightsx import Exchange, storage
 from rightsx.cli import main
-from rightsx.commitment import State
+from rightsx.commitment import Numbered, State, state_root
 from rightsx.errors import CorruptionError, DivergenceError, MisuseError, ProofError
+from rightsx.hashing import leaf_hashes
 from rightsx.inspection import read_solvency, salvage, verify_store
 from rightsx.note import make_signing_key
-from rightsx.protocol import HOLDER, PROMISE, CommandKind, Event, EventKind, Limits, Venue
+from rightsx.protocol import EVENT, HOLDER, PROMISE, CommandKind, Event, EventKind, Limits, Venue
 from rightsx.reference.twin import ReferenceExchange
-from rightsx.solvency import parse_solvency
+from rightsx.solvency import draw_up, parse_solvency
 from rightsx.summap import EMPTY_MAP, SumProof
 from rightsx.vocabulary import command, root_in, root_words
 
@@ -287,9 +293,14 @@ def test_salts_that_are_damaged_or_another_stores_are_noticed(kept, tmp_path):
     data = path.read_bytes()
     for place in (0, 3, 9, 17, 40, len(data) - 1):
         path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
-        # One block alone is as a torn one, which nothing was published with: its accounts have no salts, and nothing is compared.
-        with opened(tmp_path / "store") as again:
-            assert again._keeper.compared == (0, 1)
+        # One block alone is as a torn one; but nothing is published with salts that are not safe.
+        with pytest.raises(CorruptionError, match="salt of account 0 is missing") as error:
+            opened(tmp_path / "store")
+        assert error.value.path == path
+    salvage(tmp_path / "store", tmp_path / "saved", engine="reference")
+    with opened(tmp_path / "saved") as again:
+        again.publish()
+    assert verify_store(tmp_path / "saved", engine="reference").states == (1, 1)
     path.write_bytes(data)
     with opened(tmp_path / "store") as again:
         again.open_account()
@@ -395,3 +406,184 @@ def test_the_root_reads_as_it_was_written():
     made = command(CommandKind.PUBLISH, **root_words(root))
     assert root_in(made) == root
     assert root_in(Event(EventKind.STATE, price=made.order_id, qty=made.price, amount=made.qty, fee=made.deadline_ns)) == root
+
+
+# ── what an attack found ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_state_of_before_is_none_of_this_checkpoint(kept):
+    """One signed checkpoint has one state: the last event that it covers. Else each customer could be shown another."""
+    market, people, series = kept
+    first = market.publish().checkpoint.size
+    before = market._keeper.state
+    market.redeem(series=series[0], account=people[0], qty=10)
+    market.publish()
+    stale = draw_up(before, market.journal.receipt(first - 1), None, [(people[0], series[0])])
+    with pytest.raises(ProofError, match="only the last one is the checkpoint's"):
+        stale.check(KEY.verifier)
+    assert market.prove_solvency(holders=[(people[0], series[0])]).check(KEY.verifier).holdings == [(people[0], series[0], 0)]
+
+
+def test_a_file_is_written_in_one_way_alone(kept):
+    market, people, series = kept
+    market.publish()
+    data = bytes(market.prove_solvency(holders=[(people[0], series[0]), (people[0], series[0]), (people[0], series[1])]))
+    told = json.loads(data)
+    assert len(told["holders"]) == 2
+    root = told["accounts"][1]
+    spare = root[:-2] + chr(ord(root[-2]) + 1) + "="  # another last digit, whose two lowest bits nobody reads
+    for other in (
+        json.dumps(told).encode(),
+        data.replace(root.encode(), spare.encode()),
+        data.replace(b'"holders": [', b'"units": 9, "holders": ['),
+        data.replace(b'"entry": ""', b'"entry": null'),
+        b"\xef\xbb\xbf" + data,
+        data.decode().encode("utf-16"),
+        b"[" * 5_000 + b"]" * 5_000,
+    ):
+        assert other != data
+        with pytest.raises(ProofError):
+            parse_solvency(other).check(KEY.verifier)
+    proof = parse_solvency(data)
+    for wrong in (
+        proof._replace(holders=proof.holders[:1] * 2),
+        proof._replace(promises=proof.promises[::-1], maps=proof.maps[::-1]),
+        proof._replace(maps=proof.maps[:-1]),
+        proof._replace(maps=(bytes(40), *proof.maps[1:])),
+    ):
+        with pytest.raises(ProofError):
+            wrong.check(KEY.verifier)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("units", 20), ("version", 2), ("kind", 1), ("escrow", -1), ("series", 0), ("zeros", 1)]
+)
+def test_a_market_that_signs_nonsense_is_not_believed(kept, field, value):
+    """The prover chooses the state: a total that is not its map's, another version, an escrow below nothing."""
+    market, *_ = kept
+    keeper = market._keeper
+    keeper.publish_command()
+    state = keeper.state
+    state.promises[field][0] = value
+    state.series = Numbered(leaf_hashes(state.promises.view(EVENT)))
+    state.root = state_root(state.accounts.size, state.accounts.root(), state.series.size, state.series.root())
+    keeper._publishes = command(CommandKind.PUBLISH, time_ns=keeper.clock_ns, **root_words(state.root))
+    market._line.send(keeper._publishes)
+    keeper.publish()
+    with pytest.raises(ProofError):
+        draw_up(state, market.journal.receipt(market.journal.size - 1)).check(KEY.verifier)
+
+
+def test_wrong_words_are_wrong_calls(kept):
+    market, *_ = kept
+    market.publish()
+    for given in ({"holders": [3]}, {"holders": 5}, {"series": 5}, {"holders": [(3,)]}, {"holders": [([], 1)]}):
+        with pytest.raises(MisuseError):
+            market.prove_solvency(**given)
+    with pytest.raises(MisuseError, match="states what is owed first"):
+        market.journal.publish()
+
+
+def test_another_thread_touches_no_salt(kept, tmp_path):
+    market, people, _ = kept
+    market.publish()
+    data = (tmp_path / "store" / "salts").read_bytes()
+    for call in (market.publish, lambda: market.forget_salt(people[0])):
+        with ThreadPoolExecutor(1) as pool, pytest.raises(MisuseError, match="thread"):
+            pool.submit(call).result()
+    assert (tmp_path / "store" / "salts").read_bytes() == data
+
+
+class Stopping:
+    """Stops one call of a disk after it was done: by Ctrl-C, or by an error."""
+
+    def __init__(self, monkeypatch, kind, name, error):
+        usual = getattr(kind, name)
+        self.left = 0
+
+        def call(this, *given, **named):
+            answer = usual(this, *given, **named)
+            if "salts" in str(getattr(this, "path", given[0] if given else "")) or name == "sync_directory":
+                self.left -= 1
+                if self.left == 0:
+                    raise error
+            return answer
+
+        monkeypatch.setattr(kind, name, call)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "EIO")], ids=["ctrl_c", "eio"])
+@pytest.mark.parametrize("name", ["write", "sync", "rename", "sync_directory"])
+@pytest.mark.parametrize("first", [True, False])
+def test_salts_that_a_call_left_half_way_are_read_again(monkeypatch, error, name, first):
+    disk = FaultyDisk()
+    usual = storage.open_twin
+    monkeypatch.setattr(storage, "open_twin", lambda path, make, **given: usual(path, make, disk=disk, **given))
+    stopping = Stopping(monkeypatch, MemoryFile if name in ("write", "sync") else FaultyDisk, name, error)
+    market = opened(STORE)
+    people, series = cafe(market)
+    if not first:
+        market.publish()
+    for number in range(1, 4):
+        stopping.left = number
+        with contextlib.suppress(KeyboardInterrupt, OSError):
+            market.forget_salt(people[0])
+        stopping.left = 0
+    if not market._keeper._log.failed:
+        market.deposit(account=people[1], amount=1)
+        market.publish()
+        market.prove_solvency(holders=[(people[0], series[0])]).check(KEY.verifier)
+    for seed in range(8):
+        state = disk.crash(random.Random(seed))
+        monkeypatch.setattr(storage, "open_twin", lambda path, make, **given: usual(path, make, disk=state, **given))  # noqa: B023
+        with opened(STORE) as again:
+            assert again._keeper.compared in ((1, 0), (0, 0)), "what was signed is compared"
+            again.publish()
+            again.prove_solvency(holders=[(people[0], series[0])]).check(KEY.verifier)
+
+
+def test_a_publication_cut_short_is_done_by_the_next(kept, monkeypatch):
+    """Ctrl-C after the state was built and before its command: the next one publishes, and proves what it has published."""
+    market, people, series = kept
+    market.publish()
+    usual = type(market._line).send
+    for _ in range(2):
+        market._keeper.renew_salt(people[0])
+        monkeypatch.setattr(type(market._line), "send", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            market.publish()
+        monkeypatch.setattr(type(market._line), "send", usual)
+        size = market.journal.size
+        assert market.publish().checkpoint.size == size + 1
+        assert market.prove_solvency(holders=[(people[0], series[0])]).check(KEY.verifier).holdings == [
+            (people[0], series[0], 10)
+        ]
+
+
+def test_a_state_that_was_logged_and_not_signed_is_proved_after_the_next_publication(kept, tmp_path):
+    market, people, series = kept
+    market.publish()
+    market.redeem(series=series[0], account=people[0], qty=1)
+    market._line.send(market._keeper.publish_command())
+    market._line.told = True
+    market.close()  # as a crash before the checkpoint
+    with opened(tmp_path / "store") as again:
+        again.publish()
+        assert again.prove_solvency(holders=[(people[0], series[0])]).check(KEY.verifier).holdings == [(people[0], series[0], 9)]
+
+
+def test_a_reader_beside_a_writer_that_forgets_reads_salts_again(kept, tmp_path, monkeypatch):
+    market, people, _ = kept
+    market.publish()
+    usual, read = storage.DurableTwin._replay_state, []
+
+    def beside(self, row, **given):
+        if not read:
+            read.append(self.store.salts.in_force(1, 99))  # before the writer draws another
+            market.forget_salt(people[0])
+        return usual(self, row, **given)
+
+    monkeypatch.setattr(storage.DurableTwin, "_replay_state", beside)
+    report = verify_store(tmp_path / "store", engine="reference")
+    assert report.holds
+    assert sum(report.states) >= 1

@@ -347,7 +347,8 @@ class LogWriter:
             self._file_bytes = self._file.size()
             if end.torn:
                 self._file.write(offset, bytes(end.torn))
-                self._file.sync()
+            # A process before may have been killed between a write and its sync; frames state what is safe.
+            self._file.sync()
         self._end = end._replace(torn=0)
 
     @property

@@ -113,6 +113,11 @@ class SumMaps:
         found: np.ndarray = self._hashes[self._roots]
         return found
 
+    def top(self, group: int) -> bytes:
+        """Give inner hash and word of a map's entry."""
+        at = int(self._roots[group])
+        return bytes(self._inner[at]) + int(self._words[at]).to_bytes(8, "little")
+
     def prove(self, group: int, key: bytes) -> SumProof:
         """Prove what a key holds in a map, or that it is not in it. O(log n)."""
         at, way = int(self._roots[group]), []
@@ -253,6 +258,11 @@ class State:
         maps = SumMaps(groups, self._keys[rows], self._holders["units"][rows])
         self.promises["holders"][series - 1] = maps.roots()
         self._maps |= {number: _Map(maps, group) for group, number in enumerate(series.tolist())}
+
+    def top_of(self, series: int) -> bytes:
+        """Give what the entry of a series' map is of: inner hash and word, 40 bytes; of an empty one zeros."""
+        found = self._maps.get(series)
+        return bytes(HASH_BYTES + 8) if found is None else found.maps.top(found.group)
 
     def prove_holder(self, account: int, series: int) -> SumProof:
         """Prove what an account holds in a series, or that it holds nothing. O(log holders)."""

@@ -74,7 +74,7 @@ class Dispatcher:
         Whoever hands the answer on says so (`answer`, `told`); until then `take_unread` gives it. Raises
         `RefusedError` if refusals are to be raised.
         """
-        self._admit()
+        self.admit()
         if self._cut is not None:
             self._keep_unread(*self._cut)
         log = self._log
@@ -135,7 +135,7 @@ class Dispatcher:
 
     def send_batch(self, commands: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         """Apply COMMAND[n] and give EVENT[m], in `out` if they fit."""
-        self._admit()
+        self.admit()
         if self._cut is not None:
             self._keep_unread(*self._cut)
         log = self._log
@@ -150,7 +150,7 @@ class Dispatcher:
             raise
         return records
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
         """Refuse another thread, before it touches anything."""
         if self._owner and self._owner != get_ident():
             raise MisuseError("a kept market takes commands from the thread that opened it; another one may open it read-only")

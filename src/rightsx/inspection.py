@@ -293,7 +293,7 @@ def read_solvency(
     try:
         twin.recover(whole=True, progress=progress)
         state, promised = twin.state, store.journal.promised
-        if state is None or promised is None:
+        if state is None or promised is None or store.journal.published is None:
             raise MisuseError(f"{path} has no signed checkpoint over a state whose salts are there (publish, with a signer)")
         shown = range(1, state.series.size + 1) if series is None else series
         if merchant is not None:
@@ -302,7 +302,7 @@ def read_solvency(
                 raise MisuseError(f"merchant {merchant} has no series in that state")
         shown = list(shown)
         holders = [(account, number) for account in accounts for number in shown]
-        return draw_up(state, read_receipt(path, promised.size - 1), shown, holders)
+        return draw_up(state, store.journal.receipt(promised.size - 1), shown, holders)
     finally:
         twin.close()
 
@@ -328,8 +328,8 @@ def salvage(
 ) -> Salvage:
     """Make a new store of the commands of a damaged one up to the damage; the old one is only read.
 
-    The journal is begun anew from them, with a secret of its own and no checkpoint; salts come along, unless they are damaged
-    too, and then accounts get others. `MisuseError` if there is something
+    The journal is begun anew from them, with a secret of its own and no checkpoint; salts come along, as far as they are
+    there; other accounts get new ones. `MisuseError` if there is something
     at `to`. `progress` is told how many commands are saved, and of how many bytes of log. O(commands).
     """
     if Path(to).exists():
@@ -342,8 +342,6 @@ def salvage(
     saved = open_twin(to, make, venue=store.header.venue, origin=store.header.origin, durability="os")
     damage = ""
     try:
-        with contextlib.suppress(CorruptionError):
-            saved.store.salts.take_from(store.salts)
         saved.recover()
         try:
             reader = store.reader()
@@ -363,6 +361,10 @@ def salvage(
         except CorruptionError as error:
             damage = str(error)
         saved.check()
+        # What is no longer there of the salts is forgotten; what is there counts, because it comes later.
+        saved.store.salts.forget_all(saved.twin.promises()[2])
+        with contextlib.suppress(CorruptionError):
+            saved.store.salts.take_from(store.salts)
         return Salvage(Path(to), saved.command_seq, damage)
     finally:
         saved.close()

@@ -123,6 +123,7 @@ class Kept:
         The last event before the checkpoint is the STATE with the root of `commitment.State`. O(accounts + holdings + events).
         """
         keeper = self._kept()
+        self._line.admit()
         publishes = keeper.publish_command()
         if publishes is not None:
             self._line.send(publishes)
@@ -179,6 +180,7 @@ class Kept:
         hold, and so do everybody else's. `MisuseError` for an unknown account.
         """
         keeper = self._kept()
+        self._line.admit()
         keeper.renew_salt(account)
         self.publish()
         return keeper.store.salts.forget(account)

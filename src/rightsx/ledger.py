@@ -252,17 +252,19 @@ class Journal:
         self._writes = writes
         self._files: dict[int, File] = {}
         self.repaired: list[Path] = []  # files that were there and not what the events give
+        self.for_market = False  # if so, only the market publishes, after stating what is owed
         self.promised = self._read_promised()
 
     def _read_promised(self) -> Checkpoint | None:
-        """Read the checkpoint that was handed out last."""
+        """Read the checkpoint that was handed out last; receipts are drawn up against it, once the events have reached it."""
         path = None if self._folder is None else self._folder / PUBLIC / CHECKPOINT
         if path is None or not self._disk.exists(path):
             return None
         data = read_whole(self._disk, path)
+        found = parse_checkpoint(parse_note(data).text)
+        self.published = Published(found, data)
         if self._signer is not None:
             return check_checkpoint(data, self._signer.verifier)
-        found = parse_checkpoint(parse_note(data).text)
         if found.origin != self.origin:
             raise ProofError(f"the checkpoint in the folder is one of {found.origin!r}; the journal is {self.origin!r}")
         return found
@@ -349,8 +351,15 @@ class Journal:
     def publish(self) -> Published:
         """Write what is new of tiles and records, then a checkpoint of all events so far, which is safe when this returns.
 
-        `DivergenceError` before the events have reached the last checkpoint again. O(events since the last time).
+        `DivergenceError` before the events have reached the last checkpoint again; `MisuseError` for the journal of a market,
+        which publishes it itself. O(events since the last time).
         """
+        if self.for_market:
+            raise MisuseError("this is a market's journal; market.publish() states what is owed first")
+        return self.publish_stated()
+
+    def publish_stated(self) -> Published:
+        """Publish what a market has prepared: see `publish`."""
         if not self._writes:
             raise MisuseError("the journal was opened read-only; it publishes nothing")
         if self.promised is not None and self.size < self.promised.size:

@@ -12,6 +12,7 @@ file has any more, no program decides.)
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import zlib
 from struct import Struct
@@ -23,11 +24,13 @@ from rightsx.disk import read_whole, write_aside
 from rightsx.errors import CorruptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rightsx.disk import Disk
 
 SALT_BYTES: Final = 32
+MISSING, FORGOTTEN, KNOWN = range(3)
 _HEAD: Final = Struct("<IIqI12x")
 _COUNTED: Final = 16  # bytes of the head that the CRC covers, before those of the salts
 
@@ -47,76 +50,117 @@ class Block(NamedTuple):
 
 
 class Salts:
-    """The salts of a store; the file is read when they are first asked for."""
+    """The salts of a store; the file is read when they are first asked for.
+
+    Who draws, renews or forgets first makes sure of what is there: a process before may have been killed between a write and its
+    sync. A change that is cut short is as if it had not been, to this process; what it left in the file is read again.
+    """
 
     def __init__(self, disk: Disk, path: Path) -> None:
         """Take a place, where there may be nothing yet."""
         self._disk = disk
         self._path = path
-        self._blocks: list[Block] | None = None
-        self._end = 0
+        self._read: tuple[list[Block], int] | None = None  # the blocks, and where the next one goes; None to be read (again)
+        self._safe = False
 
     def in_force(self, accounts: int, seq: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give the salts of accounts 0 … `accounts` − 1 at a command, uint8[accounts, 32], and bool[accounts]: which there are.
+        """Give the salts of accounts 0 … `accounts` − 1 at a command, uint8[accounts, 32], and what is known of each.
 
-        One that was forgotten since is none. `CorruptionError` for a file that is damaged. O(accounts).
+        That is int[accounts]: `KNOWN`, `FORGOTTEN` since, or `MISSING`. `CorruptionError` for a damaged file. O(accounts).
         """
         found = np.zeros((accounts, SALT_BYTES), np.uint8)
-        for block in self._read():
+        known = np.full(accounts, MISSING)
+        for block in self._all()[0]:
             if block.since <= seq and block.first < accounts:
-                found[block.first : block.first + len(block.salts)] = block.salts[: accounts - block.first]
-        known: np.ndarray = (found != 0).any(axis=1)
+                part = slice(block.first, block.first + len(block.salts))
+                found[part] = block.salts[: accounts - block.first]
+                known[part] = FORGOTTEN
+        known[(found != 0).any(axis=1)] = KNOWN
         return found, known
 
     def draw(self, accounts: int, seq: int) -> np.ndarray:
-        """Give the salts of all accounts at the command that comes next, after drawing those that are missing. O(accounts)."""
+        """Give the salts of all accounts at the command that comes next, after drawing those that are not known. O(accounts)."""
+        self._make_sure()
         known = self.in_force(accounts, seq)[1]
-        for first, end in _runs(np.flatnonzero(~known)):
+        for first, end in _runs(np.flatnonzero(known != KNOWN)):
             self._append(Block(first, seq, _random(end - first)))
         return self.in_force(accounts, seq)[0]
 
     def renew(self, account: int, seq: int) -> None:
         """Draw another salt for an account, which counts from a command on."""
+        self._make_sure()
         self._append(Block(account, seq, _random(1)))
 
     def forget(self, account: int) -> int:
         """Forget all salts of an account but the last; gives how many. O(file)."""
-        blocks, forgotten = self._read(), 0
-        mine = [block for block in blocks if block.first <= account < block.first + len(block.salts)]
-        for block in mine[:-1]:
-            forgotten += bool(block.salts[account - block.first].any())
-            block.salts[account - block.first] = 0
+        self._make_sure()
+        blocks, forgotten = [], 0
+        mine = [block for block in self._all()[0] if block.first <= account < block.first + len(block.salts)]
+        for block in self._all()[0]:
+            kept = block
+            if any(block is one for one in mine[:-1]) and block.salts[account - block.first].any():
+                kept = block._replace(salts=block.salts.copy())
+                kept.salts[account - block.first] = 0
+                forgotten += 1
+            blocks.append(kept)
         if forgotten:
-            write_aside(self._disk, self._path, b"".join(block.pack() for block in blocks), private=True)
-            self._disk.sync_directory(self._path.parent)
+            data = b"".join(block.pack() for block in blocks)
+            with self._changing(blocks, len(data)):
+                write_aside(self._disk, self._path, data, private=True)
         return forgotten
 
     def take_from(self, other: Salts) -> None:
         """Become a copy of the salts of another store; only where there are none yet."""
-        for block in other._read():
+        for block in other._all()[0]:
             self._append(block)
+
+    def forget_all(self, accounts: int) -> None:
+        """Say of all accounts that their salts are forgotten, where there never were any."""
+        self._append(Block(0, 0, np.zeros((accounts, SALT_BYTES), np.uint8)))
+
+    def read_again(self) -> None:
+        """Read the file again when it is asked for next: somebody else may have written to it."""
+        self._read = None
 
     def _append(self, block: Block) -> None:
         """Write a block behind the others, and have it on the disk when this returns."""
-        blocks, is_new = self._read(), not self._disk.exists(self._path)
+        blocks, end = self._all()
         data = block.pack()
-        file = self._disk.open(self._path, create=is_new, private=True)
-        try:
-            file.write(self._end, data)
-            file.sync()
-        finally:
-            file.close()
-        if is_new:
-            self._disk.sync_directory(self._path.parent)
-        self._end += len(data)
-        blocks.append(block)
+        with self._changing([*blocks, block], end + len(data)):
+            file = self._disk.open(self._path, create=not self._disk.exists(self._path), private=True)
+            try:
+                file.write(end, data)
+                file.sync()
+            finally:
+                file.close()
 
-    def _read(self) -> list[Block]:
+    @contextlib.contextmanager
+    def _changing(self, blocks: list[Block], end: int) -> Iterator[None]:
+        """Change the file; the new blocks are ours when it and its name are safe."""
+        self._read, self._safe = None, False
+        yield
+        self._disk.sync_directory(self._path.parent)
+        self._read, self._safe = (blocks, end), True
+
+    def _make_sure(self) -> None:
+        """Have on the disk what is in the file."""
+        if not self._safe:
+            self._read = None
+            if self._disk.exists(self._path):
+                file = self._disk.open(self._path)
+                try:
+                    file.sync()
+                finally:
+                    file.close()
+                self._disk.sync_directory(self._path.parent)
+            self._safe = True
+
+    def _all(self) -> tuple[list[Block], int]:
         """Read the file, once; a last block that is not whole is none."""
-        if self._blocks is None:
+        if self._read is None:
             data = read_whole(self._disk, self._path) if self._disk.exists(self._path) else b""
-            self._blocks, self._end = _blocks(data, self._path)
-        return self._blocks
+            self._read = _blocks(data, self._path)
+        return self._read
 
 
 def _blocks(data: bytes, path: Path) -> tuple[list[Block], int]:

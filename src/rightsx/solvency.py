@@ -1,14 +1,19 @@
 """What a market owes, drawn up so that anybody can check it: a file with its proof, against a signed checkpoint.
 
     {"format": "rightsx-solvency/1",
-     "receipt": "c2sp.org/tlog-proof@v1 …",          the STATE event, in the signed journal
+     "receipt": "c2sp.org/tlog-proof@v1 …",              the STATE event, the last one of the signed journal
      "accounts": [7, "6d1f…"], "series": [3, "a0c4…"],   what the state's root is made of
-     "promises": ["ABD/…", …], "proof": ["…", …],    PROMISEs of 118 bytes, and the hashes that prove them together
+     "promises": ["ABD/…", …], "maps": ["…", …],         PROMISEs of 118 bytes, and inner hash and word of each one's map
+     "proof": ["…", …],                                  the hashes that prove the PROMISEs together
      "holders": [{"account": 3, "series": 2, "salt": "…", "entry": "…", "proof": ["…", …]}, …]}
 
-Binary parts are base64. `SolvencyProof.check` believes nothing but the key: the checkpoint is signed, the STATE event is in
-its journal, the trees of accounts and of series give its root, the PROMISEs are in the tree of series, and each holder's
-way ends in the map whose entry and total the PROMISE states. With every series in it a file shows all that is owed.
+Binary parts are base64; a file is written in one way alone. `SolvencyProof.check` needs the key and nothing else: the
+checkpoint is signed, the STATE is the last event of its journal, so that there is one state for a checkpoint, the trees of
+accounts and of series give its root, the PROMISEs are in the tree of series, the total of each one's map is its units, and
+each holder's way ends in that map.
+
+What it shows is what the market has signed. That face and escrow are what the journal makes them, only those can tell who
+read the journal (`rightsx verify`); that nothing is left out of a map each holder finds out for himself.
 """
 
 from __future__ import annotations
@@ -27,9 +32,9 @@ from rightsx.commitment import holder_key, state_root
 from rightsx.errors import MisuseError, ProofError
 from rightsx.merkle import HASH_BYTES, check_batch, leaf_hash
 from rightsx.note import parse_checkpoint, parse_note
-from rightsx.protocol import EVENT_LENGTH, PROMISE, PROMISE_KIND, EventKind, events_in
+from rightsx.protocol import EVENT_LENGTH, EVENT_VERSION, PROMISE, PROMISE_KIND, EventKind, events_in
 from rightsx.receipt import LEAF_BYTES, parse_receipt
-from rightsx.summap import SumProof, check_sum, parse_sum_proof
+from rightsx.summap import SUM_END, SumProof, check_sum, entry_hash, parse_sum_proof
 from rightsx.views import html_table, text_table
 from rightsx.vocabulary import root_in
 
@@ -127,6 +132,7 @@ class SolvencyProof(NamedTuple):
     series: int
     series_root: bytes
     promises: tuple[bytes, ...]
+    maps: tuple[bytes, ...]
     proof: tuple[bytes, ...]
     holders: tuple[Holder, ...] = ()
 
@@ -138,6 +144,7 @@ class SolvencyProof(NamedTuple):
             "accounts": [self.accounts, _text(self.accounts_root)],
             "series": [self.series, _text(self.series_root)],
             "promises": list(map(_text, self.promises)),
+            "maps": list(map(_text, self.maps)),
             "proof": list(map(_text, self.proof)),
             "holders": [
                 {
@@ -167,13 +174,19 @@ class SolvencyProof(NamedTuple):
         (event,) = events_in(_LENGTH + receipt.leaf)
         if event.kind != EventKind.STATE:
             raise ProofError(f"event {event.event_seq} is of kind {event.kind}; a STATE is due")
+        if event.event_seq != checkpoint.size - 1:
+            raise ProofError(f"the state is event {event.event_seq} of {checkpoint.size}; only the last one is the checkpoint's")
         if root_in(event) != state_root(self.accounts, self.accounts_root, self.series, self.series_root):
             raise ProofError(f"the parts of the state give another root than event {event.event_seq} states")
         promises = {found.series: found for found in map(_promise, self.promises)}
-        if len(promises) < len(self.promises):
-            raise ProofError("a series stands in the proof twice")
+        if list(promises) != sorted(promises) or len(promises) < len(self.promises) or len(self.maps) != len(self.promises):
+            raise ProofError("the series of the proof are not there once each, in their order, with a map each")
         leaves = {found.series - 1: leaf_hash(leaf) for found, leaf in zip(promises.values(), self.promises, strict=True)}
         check_batch(leaves, self.series, self.proof, self.series_root)
+        for promise, top in zip(promises.values(), self.maps, strict=True):
+            _check_total(promise, top)
+        if len({(holder.account, holder.series) for holder in self.holders}) < len(self.holders):
+            raise ProofError("a holding stands in the proof twice")
         holdings = [(holder.account, holder.series, self._units(holder, promises)) for holder in self.holders]
         return Stated(event.time_ns, checkpoint, self.series, list(promises.values()), holdings)
 
@@ -197,8 +210,13 @@ def draw_up(
     (event,) = events_in(_LENGTH + receipt.leaf)
     if event.kind != EventKind.STATE or root_in(event) != state.root:
         raise MisuseError("what was published last is another state; publish() first")
-    holders = [(_known("account", account, 0, state.accounts.size), number) for account, number in holders]
-    shown = {*(range(1, state.series.size + 1) if series is None else series), *(number for _, number in holders)}
+    try:
+        pairs = dict.fromkeys((account, number) for account, number in holders)
+        shown = {*(range(1, state.series.size + 1) if series is None else series), *(number for _, number in pairs)}
+    except (TypeError, ValueError):
+        raise MisuseError("series are due as numbers, holders as pairs of account and series") from None
+    for account, _ in pairs:
+        _known("account", account, 0, state.accounts.size)
     numbers = sorted(_known("series", number, 1, state.series.size + 1) for number in shown)
     if not numbers:
         raise MisuseError("no series was named, and the state has none")
@@ -209,6 +227,7 @@ def draw_up(
         state.series.size,
         state.series.root(),
         tuple(state.promises[number - 1].tobytes()[2:] for number in numbers),
+        tuple(state.top_of(number) for number in numbers),
         tuple(state.series.prove(number - 1 for number in numbers)),
         tuple(
             Holder(
@@ -218,7 +237,7 @@ def draw_up(
                 state.prove_holder(account, number),
                 tuple(state.accounts.prove([account])),
             )
-            for account, number in holders
+            for account, number in pairs
         ),
     )
 
@@ -236,20 +255,24 @@ def parse_solvency(data: bytes) -> SolvencyProof:
         if told["format"] != FORMAT:
             raise ProofError(f"the format is {told['format']!r}; {FORMAT} is due")  # noqa: TRY301
         (accounts, accounts_root), (series, series_root) = told["accounts"], told["series"]
-        return SolvencyProof(
+        found = SolvencyProof(
             told["receipt"].encode(),
             _count(accounts),
             _bytes(accounts_root, HASH_BYTES),
             _count(series),
             _bytes(series_root, HASH_BYTES),
             tuple(_bytes(each, LEAF_BYTES) for each in told["promises"]),
+            tuple(_bytes(each, HASH_BYTES + 8) for each in told["maps"]),
             tuple(_bytes(each, HASH_BYTES) for each in told["proof"]),
             tuple(_holder(each) for each in told["holders"]),
         )
     except ProofError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProofError(f"this is no proof of solvency: {type(error).__name__}: {error}") from None
+    if bytes(found) != data:
+        raise ProofError("the proof says what it says in another way than it is written")
+    return found
 
 
 def _holder(told: dict[str, Any]) -> Holder:
@@ -262,12 +285,21 @@ def _holder(told: dict[str, Any]) -> Holder:
     )
 
 
+def _check_total(promise: Promise, top: bytes) -> None:
+    """Hold what a series owes against the total of its map, whose inner hash and word are given."""
+    inner, word = top[:HASH_BYTES], int.from_bytes(top[HASH_BYTES:], "little")
+    if entry_hash(inner, word) != promise.holders or word % SUM_END != promise.units:
+        raise ProofError(f"series {promise.series} owes {promise.units} units; its holders hold {word % SUM_END} by another map")
+
+
 def _promise(leaf: bytes) -> Promise:
     """Read a PROMISE."""
-    if leaf[1] != PROMISE_KIND:
-        raise ProofError(f"a promise was of kind {leaf[1]}; {PROMISE_KIND} is due")
+    if (leaf[0], leaf[1]) != (EVENT_VERSION, PROMISE_KIND):
+        raise ProofError(f"a promise was of version {leaf[0]} and kind {leaf[1]}; {EVENT_VERSION} and {PROMISE_KIND} are due")
     values = dict(zip(PROMISE.names or (), np.frombuffer(_LENGTH + leaf, PROMISE)[0].item(), strict=True))
     found = Promise(**{name: int(values[name]) for name in Promise._fields[:-1]}, holders=bytes(values["holders"]))
+    if values["zeros"].any():
+        raise ProofError(f"a promise of series {found.series} has something behind its end")
     if found.series == 0 or min(found.units, found.face, found.escrow, found.value) < 0:
         raise ProofError(f"a promise of series {found.series} states less than nothing")
     return found

@@ -40,7 +40,6 @@ from rightsx.protocol import (
     COMMAND,
     EVENT,
     FIRST_COLD_KIND,
-    KIND_BYTE,
     RULES_VERSION,
     TIME_END,
     Command,
@@ -49,8 +48,9 @@ from rightsx.protocol import (
     Limits,
     Refusal,
     Venue,
+    events_in,
 )
-from rightsx.salts import Salts
+from rightsx.salts import KNOWN, MISSING, Salts
 from rightsx.snapshot import Snapshot, read_snapshot, write_snapshot
 from rightsx.solvency import draw_up
 from rightsx.twins import SavingTwin
@@ -162,6 +162,10 @@ class Store:
             self.digest = hashlib.sha256(data).digest()
             self.tag = int.from_bytes(self.digest[:4], "little")
             self._same(venue, origin)
+            if writes:
+                # A process before may have been killed between giving a name and making it safe.
+                for folder in (path.parent, path, path / "log"):
+                    self.disk.sync_directory(folder)
             self.salts = Salts(self.disk, path / "salts")
             self.journal = Journal(
                 path / "journal",
@@ -253,6 +257,7 @@ class DurableTwin:
         self.twin = twin
         self.durability = durability
         self.journal = store.journal
+        self.journal.for_market = True
         self._options = options
         self._log: LogWriter | None = None
         self._process = os.getpid()
@@ -358,6 +363,9 @@ class DurableTwin:
         if every or (promised is not None and int(events[-1]["event_seq"]) == promised.size - 1):
             seq, stated = self.twin.command_seq, root_in(Command._make(COMMAND_STRUCT.unpack(row)))
             found = self._state_at(seq)
+            if found is not None and found.root != stated and not self.store.writes:
+                self.store.salts.read_again()  # a writer beside us may have drawn others since
+                found = self._state_at(seq)
             if found is not None and found.root != stated:
                 raise DivergenceError(f"command {seq} states what is owed as {stated.hex()}; the market is {found.root.hex()}")
             self.state = found
@@ -369,7 +377,12 @@ class DurableTwin:
         """Build the state as it is, with the salts that were in force at a command; None if some of them are forgotten."""
         promises, holders, accounts = self.twin.promises()
         salts, known = self.store.salts.in_force(accounts, seq)
-        return State(promises, holders, salts, self.state) if known.all() else None
+        missing = np.flatnonzero(known == MISSING)
+        if len(missing):
+            # They were on the disk before the command was: this is no torn end.
+            told = f"the salt of account {missing[0]} is missing, and command {seq} states what it holds"
+            raise CorruptionError(told, self.store.path / "salts")
+        return State(promises, holders, salts, self.state) if (known == KNOWN).all() else None
 
     def _reach(self, size: int, root: bytes, seq: int) -> None:
         """Give the journal events up to a size that a frame states, and hold its root against the frame's."""
@@ -611,15 +624,13 @@ class DurableTwin:
         journal, twin = self.journal_now(), self.twin
         if self.store.header.format == 1:
             return None
-        if journal.size:
-            last = journal.record(journal.size - 1)
-            is_stated = last[KIND_BYTE] == EventKind.STATE and seq_at(last, 0) == twin.command_seq
-            if is_stated and self.state is not None and not self._resalted:
+        if journal.size and self.state is not None and not self._resalted:
+            (last,) = events_in(journal.record(journal.size - 1))
+            if (last.kind, last.command_seq) == (EventKind.STATE, twin.command_seq) and root_in(last) == self.state.root:
                 return None
         promises, holders, accounts = twin.promises()
         salts = self.store.salts.draw(accounts, self._next_seq())
         self.state = State(promises, holders, salts, self.state)
-        self._resalted = False
         words = root_words(self.state.root)
         self._publishes = command(CommandKind.PUBLISH, time_ns=twin.clock_ns, **words)
         return self._publishes
@@ -648,7 +659,9 @@ class DurableTwin:
     def publish(self) -> Published:
         """Make everything acknowledged safe, then publish the journal."""
         self.sync()
-        return self.journal_now().publish()
+        published = self.journal_now().publish_stated()
+        self._resalted = False
+        return published
 
     def snapshot(self) -> Path:
         """Write the whole market as it is now, so that the next start reads the log from here on. O(bytes).
