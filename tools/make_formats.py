@@ -118,7 +118,7 @@ numbers little-endian, MTH for the root of an RFC 6962 tree, and the four words 
 - PROMISE: `length` and `version` as in an EVENT, `kind` 255; units outstanding, their face, escrow, value now, expiry, entry of the map of holders
 - root = H(`rightsx/state/1` and a zero ‖ accounts <u8 ‖ MTH(leaves of accounts 0 …) ‖ series <u8 ‖ MTH(bytes 2 … of PROMISEs 1 …))
 
-A proof of solvency is a JSON object (`src/rightsx/solvency.py` shows one); `proof` has the hashes that are missing to fold the leaves that are there, as
+A proof of solvency is a JSON object (`src/rightsx/solvency.py` shows one) in one way of writing alone; `maps` has inner and word of each PROMISE's map; `proof` has the hashes that are missing to fold the leaves that are there, as
 a walk through the tree from the left meets them; `entry` is key, units <u8, and 41 bytes a step from the root down: bit, inner and word of the other side.
 
 ## Scenario files
