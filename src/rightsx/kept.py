@@ -143,18 +143,18 @@ class Kept:
 
         async def publish_on() -> None:
             seq = -1
-            try:
-                while True:
-                    await asyncio.sleep(every)
-                    if self.command_seq != seq:
-                        self.publish()
-                        seq = self.command_seq
-            except Exception:
-                assert block is not None
+            while True:
+                await asyncio.sleep(every)
+                if self.command_seq != seq:
+                    self.publish()
+                    seq = self.command_seq
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if block is not None and not task.cancelled() and task.exception() is not None:
                 block.cancel()
-                raise
 
         task = asyncio.create_task(publish_on())
+        task.add_done_callback(ended)
         try:
             yield
         except asyncio.CancelledError:
