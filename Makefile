@@ -35,7 +35,7 @@ demo: $(VENV)/ready
 
 WORKERS ?= 2
 test: $(VENV)/ready
-	$(RUN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
+	$(RUN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report=term --durations=30 $(ARGS)
 
 bounds: $(VENV)/ready
 	NUMBA_BOUNDSCHECK=1 $(RUN)/python -m pytest $(ARGS)
