@@ -458,9 +458,12 @@ class DurableTwin:
         if not unstamped.any():
             return records.tobytes()
         rows = np.frombuffer(bytearray(records.tobytes()), COMMAND)  # NumPy copies records field by field
-        moving = np.where((times >= 0) & (times < TIME_END), times, 0)
-        clock = np.maximum(np.maximum.accumulate(moving), self.twin.clock_ns)
-        rows["time_ns"] = np.where(unstamped, clock, times)
+        if unstamped.all():
+            rows["time_ns"] = self.twin.clock_ns
+        else:
+            moving = np.where((times >= 0) & (times < TIME_END), times, 0)
+            clock = np.maximum(np.maximum.accumulate(moving), self.twin.clock_ns)
+            rows["time_ns"] = np.where(unstamped, clock, times)
         return rows.tobytes()
 
     def _complete(self, rows: bytes, payload: bytes, apply: Callable[[], Answer]) -> Answer:
