@@ -75,7 +75,8 @@ class Tree:
     def __init__(self) -> None:
         """Begin with no leaves."""
         self._grown: tuple[int, np.ndarray] = (0, np.zeros((LEVELS, HASH_BYTES), np.uint8))  # size and frontier, changed together
-        self._shelf: tuple[int, list[tuple[int, bytearray]]] = (0, [])  # `tiled`, and by level of tiles: hashes from a number on
+        # `tiled`, and by level of tiles: hashes from a number on, in memory that doubles (a bytearray grows by an eighth).
+        self._shelf: tuple[int, list[tuple[int, np.ndarray]]] = (0, [])
 
     @property
     def size(self) -> int:
@@ -90,10 +91,16 @@ class Tree:
         held = self._shelf[1]
         for tile_level, nodes in enumerate(levels[::TILE_LEVELS]):
             if tile_level == len(held):
-                held.append((0, bytearray()))
+                held.append((0, np.empty(TILE_WIDTH * HASH_BYTES, np.uint8)))
             first, hashes = held[tile_level]
-            del hashes[((size >> TILE_LEVELS * tile_level) - first) * HASH_BYTES :]
-            hashes += nodes.data
+            start = ((size >> TILE_LEVELS * tile_level) - first) * HASH_BYTES
+            end = start + nodes.size
+            if end > len(hashes):
+                more = np.empty(max(2 * len(hashes), end), np.uint8)
+                more[:start] = hashes[:start]
+                held[tile_level] = first, more
+                hashes = more
+            hashes[start:end] = nodes.reshape(-1)
         self._grown = size + len(leaves), frontier
 
     def frontier(self) -> Frontier:
@@ -111,7 +118,12 @@ class Tree:
         """Give hashes of a level of tiles, or None if they are not held any more."""
         first, hashes = self._shelf[1][tile_level]
         start = (number - first) * HASH_BYTES
-        return bytes(hashes[start : start + count * HASH_BYTES]) if start >= 0 else None
+        end = min(start + count * HASH_BYTES, self._held_bytes(tile_level, first))
+        return hashes[start:end].tobytes() if start >= 0 else None
+
+    def _held_bytes(self, tile_level: int, first: int) -> int:
+        """Say how much of the memory of a level there is in a tree of this size."""
+        return ((self.size >> TILE_LEVELS * tile_level) - first) * HASH_BYTES
 
     def node(self, level: int, number: int) -> bytes | None:
         """Give a complete node, or None if its tile is not held any more."""
@@ -129,13 +141,14 @@ class Tree:
         return {
             "size": size,
             "frontier": frontier.tobytes(),
-            "held": [[first, bytes(hashes)] for first, hashes in self._shelf[1]],
+            "held": [[at[0], at[1][: self._held_bytes(level, at[0])].tobytes()] for level, at in enumerate(self._shelf[1])],
         }
 
     def load(self, saved: dict[str, Any]) -> None:
         """Become what was saved."""
         frontier = np.frombuffer(saved["frontier"], np.uint8).reshape(LEVELS, HASH_BYTES).copy()
-        self._shelf = saved["size"], [(first, bytearray(hashes)) for first, hashes in saved["held"]]
+        held = [(first, np.frombuffer(bytearray(hashes), np.uint8)) for first, hashes in saved["held"]]
+        self._shelf = saved["size"], held
         self._grown = saved["size"], frontier
 
     def let_go(self) -> None:
@@ -143,7 +156,9 @@ class Tree:
         held = []
         for (first, hashes), count in zip(self._shelf[1], tile_widths(self.size), strict=True):
             keep = count // TILE_WIDTH * TILE_WIDTH
-            held.append((keep, hashes[(keep - first) * HASH_BYTES :]))
+            rest = np.empty(TILE_WIDTH * HASH_BYTES, np.uint8)
+            rest[: (count - keep) * HASH_BYTES] = hashes[(keep - first) * HASH_BYTES : (count - first) * HASH_BYTES]
+            held.append((keep, rest))
         self._shelf = self.size, held
 
 
