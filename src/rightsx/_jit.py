@@ -23,6 +23,7 @@ under NUMBA_BOUNDSCHECK=1, every access of a row is checked, and an IndexError n
 from __future__ import annotations
 
 import ctypes
+import gc
 import hashlib
 import importlib
 import os
@@ -118,12 +119,19 @@ def aligned_zeros(rows: int, dtype: np.dtype) -> np.ndarray:
 # ── the compiler ─────────────────────────────────────────────────────────────────────────────────
 
 if not TYPE_CHECKING and COMPILED:
-    import numba
-    from llvmlite import ir
-    from numba import types
-    from numba.extending import intrinsic
+    # Importing numba makes a hundred thousand objects that stay; looking through them again and again takes a tenth of a start.
+    _COLLECTS: Final = gc.isenabled()
+    gc.disable()
+    try:
+        import numba
+        from llvmlite import ir
+        from numba import types
+        from numba.extending import intrinsic
 
-    from rightsx._compile import OPTIONS, Kernel, compile_in_order, keep, optimised_once
+        from rightsx._compile import OPTIONS, Kernel, compile_in_order, keep, optimised_once
+    finally:
+        if _COLLECTS:
+            gc.enable()
 
     _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
