@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import rivals
 import workloads
-from telling import Table, append, machine, show, spread, tenth
+from telling import Table, spread, tell, tenth
 
 from rightsx import OrderBook
 from rightsx.protocol import COMMAND, REPORT, CommandKind, ReportKind
@@ -196,10 +196,7 @@ def main() -> int:
     parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
     options = parser.parse_args()
     tables, notes = measured(options.adds, options.runs, options.rival_adds, options.places, others=options.rivals)
-    print(machine())
-    show(tables, notes)
-    if options.append:
-        append("the order book", f"python benchmarks/bench_book.py {' '.join(sys.argv[1:])}".strip(), tables, notes)
+    tell("the order book", tables, notes, keeps=options.append)
     return 0
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import workloads
 from bench_book import folded
-from telling import Table, append, machine, show, spread, tenth
+from telling import Table, spread, tell, tenth
 
 from rightsx import COMMAND, EVENT, CommandKind, EventKind, Exchange, Limits
 from rightsx.border import time_ns as to_ns
@@ -245,10 +245,7 @@ def main() -> int:
     parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
     options = parser.parse_args()
     tables = measured(options.adds, options.runs, options.calls, options.holders)
-    print(machine())
-    show(tables)
-    if options.append:
-        append("the whole exchange", f"python benchmarks/bench_exchange.py {' '.join(sys.argv[1:])}".strip(), tables)
+    tell("the whole exchange", tables, keeps=options.append)
     return 0
 
 

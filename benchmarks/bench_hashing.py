@@ -19,7 +19,7 @@ import time
 from typing import Final, NamedTuple
 
 import numpy as np
-from telling import Table, append, machine, show
+from telling import Table, tell
 
 from rightsx.hashing import HASH_BYTES, LEVELS, implementations, leaf_hashes, tree_levels
 from rightsx.protocol import EVENT
@@ -128,10 +128,7 @@ def main() -> int:
     parser.add_argument("--append", action="store_true", help="add the table to HISTORY.md")
     options = parser.parse_args()
     table = measured(options.leaves, options.runs)
-    print(machine())
-    show([table])
-    if options.append:
-        append("the hashing", f"python benchmarks/bench_hashing.py {' '.join(sys.argv[1:])}".strip(), [table])
+    tell("the hashing", [table], keeps=options.append)
     return 0
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from bench_storage import FEWER, KEY, SIZES, TimedDisk
-from telling import Table, append, machine, show, spread
+from telling import Table, spread, tell
 
 from rightsx.commitment import State, holder_key
 from rightsx.ledger import Journal
@@ -182,10 +182,7 @@ def main() -> int:
     parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
     options = parser.parse_args()
     tables = measured(options.events, options.holders, options.runs, options.where)
-    print(machine())
-    show(tables)
-    if options.append:
-        append("the journal", f"python benchmarks/bench_ledger.py {' '.join(sys.argv[1:])}".strip(), tables)
+    tell("the journal", tables, keeps=options.append)
     return 0
 
 

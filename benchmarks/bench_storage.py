@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bench_exchange
 import numpy as np
 import workloads
-from telling import Table, append, machine, show, tenth
+from telling import Table, tell, tenth
 
 from rightsx import Exchange
 from rightsx.disk import RealDisk
@@ -219,10 +219,7 @@ def main() -> int:
     parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
     options = parser.parse_args()
     tables = measured(options.commands, options.runs, options.where)
-    print(machine())
-    show(tables)
-    if options.append:
-        append("keeping a market", f"python benchmarks/bench_storage.py {' '.join(sys.argv[1:])}".strip(), tables)
+    tell("keeping a market", tables, keeps=options.append)
     return 0
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 from bench_exchange import PEOPLE, stage
-from telling import Table, append, machine, show, tenth
+from telling import Table, tell, tenth
 
 from rightsx import COMMAND, OrderBook
 from rightsx.protocol import AT_ENGINE_CLOCK, CommandKind, Side, TimeInForce
@@ -184,10 +184,7 @@ def main() -> int:
     parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
     options = parser.parse_args()
     tables = measured(options.orders, options.calls, options.copies)
-    print(machine())
-    show(tables)
-    if options.append:
-        append("the worst of a book", f"python benchmarks/bench_worst.py {' '.join(sys.argv[1:])}".strip(), tables)
+    tell("the worst of a book", tables, keeps=options.append)
     return 0
 
 

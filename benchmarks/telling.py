@@ -9,6 +9,7 @@ import datetime as dt
 import platform
 import statistics
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -60,6 +61,15 @@ def markdown(table: Table) -> str:
     head, rows = table
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *[[str(cell) for cell in row] for row in rows]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tell(title: str, tables: Sequence[Table], notes: Sequence[str] = (), *, keeps: bool) -> None:
+    """Print the machine, tables and notes; if asked, add them to HISTORY.md under the words that the program was called with."""
+    print(machine())
+    show(tables, notes)
+    if keeps:
+        program, *words = sys.argv
+        append(title, " ".join(["python", f"benchmarks/{Path(program).name}", *words]), tables, notes)
 
 
 def append(title: str, words: str, tables: Sequence[Table], notes: Sequence[str] = ()) -> None:

@@ -425,6 +425,7 @@ def test_the_header_is_good_for_c_plus_plus_too(tmp_path):
     if subprocess.run([CC, "-x", "c++", "-E", str(source), f"-I{embed.INCLUDE}"], capture_output=True, check=False).returncode:
         pytest.skip("the compiler has no C++")
     compiled(["-x", "c++", "-c", str(source)], tmp_path / "one.o")
+    assert (tmp_path / "one.o").stat().st_size > 0
 
 
 @needs_addresses

@@ -138,10 +138,11 @@ class Tree:
     def save(self) -> dict[str, Any]:
         """Give all of it, after `let_go`: bytes and numbers."""
         size, frontier = self._grown
+        held = enumerate(self._shelf[1])
         return {
             "size": size,
             "frontier": frontier.tobytes(),
-            "held": [[at[0], at[1][: self._held_bytes(level, at[0])].tobytes()] for level, at in enumerate(self._shelf[1])],
+            "held": [[first, hashes[: self._held_bytes(level, first)].tobytes()] for level, (first, hashes) in held],
         }
 
     def load(self, saved: dict[str, Any]) -> None:

@@ -81,10 +81,11 @@ class Salts:
     def draw(self, accounts: int, seq: int) -> np.ndarray:
         """Give the salts of all accounts at the command that comes next, after drawing those that are not known. O(accounts)."""
         self._make_sure()
-        known = self.in_force(accounts, seq)[1]
+        found, known = self.in_force(accounts, seq)
         for first, end in _runs(np.flatnonzero(known != KNOWN)):
-            self._append(Block(first, seq, _random(end - first)))
-        return self.in_force(accounts, seq)[0]
+            found[first:end] = drawn = _random(end - first)
+            self._append(Block(first, seq, drawn))
+        return found
 
     def renew(self, account: int, seq: int) -> None:
         """Draw another salt for an account, which counts from a command on."""
@@ -169,7 +170,7 @@ def _blocks(data: bytes, path: Path) -> tuple[list[Block], int]:
     while start + _HEAD.size <= len(data):
         first, count, since, _ = _HEAD.unpack_from(data, start)
         end = start + _HEAD.size + count * SALT_BYTES
-        block = Block(first, since, _rows(data[start + _HEAD.size : start + _HEAD.size + count * SALT_BYTES]))
+        block = Block(first, since, _rows(data[start + _HEAD.size : end]))
         if not count or end > len(data) or block.pack() != data[start:end]:
             if _whole_after(data, start):
                 raise CorruptionError("the salts are damaged: whole ones follow", path, start)

@@ -15,7 +15,7 @@ children, not only theirs together (with which a large child can be shown as sma
 Sums are from 1 to 2^48 − 1 and their additions are checked, so none is negative and none comes round.
 
 A proof shows sums of the other sides of the way, and of the leaf it ends at; whose they are, it does not show, as long as
-nobody can make keys by guessing. Cost: about 1.4 × log2 n steps of 41 bytes.
+nobody can make keys by guessing. Cost: log2 n steps and a half, of 41 bytes each.
 
 Sources: the liabilities tree of G. Maxwell with both sums hashed (Chalkias and others, "Broken proofs of solvency", 2022);
 trees whose nodes are where keys part: D. J. Bernstein, "crit-bit trees".
