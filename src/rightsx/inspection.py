@@ -74,7 +74,7 @@ class StoreReport(NamedTuple):
             ("checkpoint", signed if self.published else "none"),
             ("books", "add up"),
             ("state", f"{self.state_hash[:16]}…"),
-            ("published", f"{self.states[0]:,} states, each what its market owes" + _unknown(self.states[1])),
+            ("published", _states(*self.states)),
         ]
         wrong = [f"{path}: not what the commands give" for path in self.differing]
         wrong += [f"{path}: missing" for path in self.missing]
@@ -82,8 +82,12 @@ class StoreReport(NamedTuple):
         return f"{text_table(('what', 'found'), rows)}\n\n{self.path}: {told}"
 
 
-def _unknown(count: int) -> str:
-    return f"; {count:,} not compared, their salts are forgotten" if count else ""
+def _states(compared: int, unknown: int) -> str:
+    """Say what became of the states that were published."""
+    if not compared + unknown:
+        return "no state of what is owed"
+    told = f"{compared:,} state{'s' * (compared != 1)} of what is owed, as the market was"
+    return told + (f"; {unknown:,} not compared, their salts are forgotten" if unknown else "")
 
 
 def _size(count: int) -> str:
