@@ -13,9 +13,9 @@ import pytest
 
 from rightsx import _sha256, hashing
 from rightsx._jit import COMPILED
-from rightsx.errors import MisuseError
-from rightsx.hashing import implementations, leaf_hashes, node_hashes, salts, tree_levels
-from rightsx.protocol import EVENT
+from rightsx.errors import DivergenceError, MisuseError
+from rightsx.hashing import implementations, leaf_hashes, node_hashes, take_leaves, tree_levels
+from rightsx.protocol import EVENT, NOT_A_LEAF
 
 WAYS = implementations()
 MOST = 1_100
@@ -63,6 +63,12 @@ for count in (1, 2, 17):
                     hashing.tree_levels(rows, room, frontier=np.zeros((64, 32), np.uint8), size=size, using=sys.argv[1])
                 else:
                     hashing.leaf_hashes(rows, room[:count], using=sys.argv[1])
+                    rows["event_seq"] = np.arange(count)
+                    hashing.take_leaves(rows, 0, bytes(32), using=sys.argv[1])
+                    events = rows.copy()
+                    events["event_seq"][1::2] = -1
+                    events["event_seq"][::2] = np.arange((count + 1) // 2)
+                    hashing.take_leaves(events, 0, bytes(32), records=rows, using=sys.argv[1])
 """
 
 
@@ -214,20 +220,66 @@ def test_the_tree_of_eight_known_leaves_has_its_known_nodes_and_roots(using, ven
     assert frontier_root(frontier, 8) == roots[8]
 
 
+def numbered(first, count, *, refused=()):
+    """Events of random content that go on from a number; those in `refused` rows are no leaves."""
+    events = random_bytes(first % 1_000 + 7 * count, count, EVENT.itemsize).view(EVENT).reshape(-1)
+    leaves = np.isin(np.arange(count), refused, invert=True)
+    events["event_seq"] = np.where(leaves, first + np.cumsum(leaves) - 1, NOT_A_LEAF)
+    return events
+
+
 @pytest.mark.parametrize("using", WAYS)
-def test_salts_of_every_number_are_those_of_hashlib(using):
-    secret = bytes(range(7, 39))
-    for first, count in [(0, 0), (0, 1), (5, 2), (2**40 - 3, 37), (2**61, 300)]:
-        due = [hashlib.sha256(secret + number.to_bytes(8, "little")).digest()[:16] for number in range(first, first + count)]
-        assert salts(secret, first, count, using=using).tobytes() == b"".join(due)
+@pytest.mark.parametrize("secret", [None, bytes(range(7, 39))])
+@pytest.mark.parametrize(
+    ("first", "count", "refused"),
+    [(0, 0, ()), (0, 1, ()), (0, 1, (0,)), (5, 2, (1,)), (2**40 - 3, 37, range(0, 37, 3)), (2**61, 300, range(100, 230))],
+)
+def test_leaves_are_taken_with_salts_and_hashes_of_hashlib(using, secret, first, count, refused):
+    events = numbered(first, count, refused=refused)
+    before = events.tobytes()
+    records, hashes = take_leaves(events, first, secret, using=using)
+    assert events.tobytes() == before
+    due = []
+    for event in events[events["event_seq"] != NOT_A_LEAF]:
+        number = int(event["event_seq"]).to_bytes(8, "little")
+        salt = event["salt"].tobytes() if secret is None else hashlib.sha256(secret + number).digest()[:16]
+        due.append(event.tobytes()[:104] + salt)
+    assert [record.tobytes() for record in records] == due
+    assert rows(hashes) == [sha256(b"\x00", record[2:]) for record in due]
+
+
+@pytest.mark.parametrize("using", WAYS)
+@pytest.mark.parametrize("wrong", [0, 1, 200, 299])
+def test_an_event_out_of_order_is_named_and_what_was_due(using, wrong):
+    events = numbered(40, 300)
+    events["event_seq"][wrong] += 1
+    with pytest.raises(DivergenceError, match=f"event {41 + wrong} came where {40 + wrong} was due"):
+        take_leaves(events, 40, using=using)
 
 
 @pytest.mark.parametrize(
-    ("secret", "first"), [(b"short", 0), ("a" * 32, 0), (bytes(32), -1), (bytes(32), 1.0), (bytes(32), 2**62)]
+    ("size", "given"),
+    [
+        (0, {"secret": b"short"}),
+        (0, {"secret": "a" * 32}),
+        (-1, {}),
+        (1.0, {}),
+        (2**62, {}),
+        (0, {"records": np.zeros(2, EVENT)}),
+        (0, {"records": np.zeros((3, 120), np.uint8)}),
+        (0, {"hashes": np.zeros((2, 32), np.uint8)}),
+        (0, {"using": "luck"}),
+    ],
 )
-def test_a_secret_of_another_length_or_a_number_that_no_event_has_is_misuse(secret, first):
+def test_what_leaves_cannot_be_taken_with_is_misuse(size, given):
     with pytest.raises(MisuseError):
-        salts(secret, first, 1)
+        take_leaves(numbered(0, 3), size, **given)
+
+
+def test_leaves_are_not_taken_to_where_they_are_read():
+    events = numbered(0, 3)
+    with pytest.raises(MisuseError):
+        take_leaves(events, 0, records=events)
 
 
 @pytest.mark.parametrize("using", WAYS)
@@ -259,10 +311,10 @@ def test_vectors_of_any_width_give_the_same_hashes(lanes, events, leaves, nodes)
     run = _sha256.hasher(f"hash_by_{lanes}", _sha256.vector_hashes, lanes)
     for count in (1, 2, 15, 16, 17, 100):
         out = zeros(count)
-        run(0, 0, 0, events.ctypes.data, count, out.ctypes.data)
+        run(0, 0, 0, events.ctypes.data, count, out.ctypes.data, 0)
         assert rows(out) == leaves[:count]
     made = zeros(50)
-    run(1, 0, 0, out.ctypes.data, 100, made.ctypes.data)
+    run(1, 0, 0, out.ctypes.data, 100, made.ctypes.data, 0)
     assert rows(made) == nodes[:50]
 
 

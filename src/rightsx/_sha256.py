@@ -6,8 +6,9 @@
     "vector"   4, 8 or 16 messages, as wide as the processor's vectors are: lane i of every vector is message i
 
 Both messages of a tree (RFC 6962, 2.1) fill two blocks: a leaf is 0x00 and bytes 2 … 120 of an EVENT, a node is 0x01 and
-two hashes; the seed of a salt, 40 bytes, fills one. So nothing loops over a message: a *layout* says where each of its
-bytes comes from, padding included, and four words are one shuffle of what lies in memory with what is constant.
+two hashes; the seed of a salt and a row of a state, 40 bytes each, fill one. So nothing loops over a message: a *layout* says
+where each of its bytes comes from, padding included, and four words are one shuffle of what lies in memory with what is
+constant.
 
 Code with SHA-NI aborts the process where the processor has none, and so does the compiler where it may not use it. So
 `features` asks both before anything is emitted, and `offered` names what may be. Where a batch does not come out even,
@@ -24,7 +25,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from rightsx._jit import COMPILED, entry
-from rightsx.protocol import EVENT
+from rightsx.protocol import EVENT, NOT_A_LEAF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,6 +95,7 @@ assert (len(K), K[0], K[63], START[0]) == (64, 0x428A2F98, 0xC67178F2, 0x6A09E66
 
 CONSTANT, LEFT, RIGHT = 0, 1, 2  # a byte of the padding, of the record or left child, of the right child
 HASH_BYTES: Final = 32
+EVENT_BYTES: Final = EVENT.itemsize
 Byte = tuple[int, int]  # one of these three, and the value or the offset
 Layout = list[Byte]
 
@@ -108,8 +110,14 @@ def _padded(message: Layout, blocks: int = 2) -> Layout:
 
 LEAF: Final = _padded([(CONSTANT, 0x00), *[(LEFT, offset) for offset in range(2, EVENT.itemsize)]])
 NODE: Final = _padded([(CONSTANT, 0x01), *[(side, offset) for side in (LEFT, RIGHT) for offset in range(HASH_BYTES)]])
-SEED_BYTES: Final = 40
-SALT: Final = _padded([(LEFT, offset) for offset in range(SEED_BYTES)], 1)
+ROW_BYTES: Final = 40
+ROW: Final = _padded([(LEFT, offset) for offset in range(ROW_BYTES)], 1)
+assert EVENT.fields is not None
+SEQ_AT: Final = EVENT.fields["event_seq"][1]
+SALT_AT: Final = EVENT.fields["salt"][1]
+SALT_BYTES: Final = 16
+# What an event's salt is made of: the secret on the left, the number in the event on the right.
+SEED: Final = _padded([*[(LEFT, at) for at in range(HASH_BYTES)], *[(RIGHT, SEQ_AT + at) for at in range(8)]], 1)
 
 # ── vectors ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -307,25 +315,28 @@ def _vector_block(builder: Any, state: list[Any], words: list[Any]) -> list[Any]
 def _emit_range(builder: Any, way: tuple[Callable[..., Any], int], layout: Layout, addresses: Sequence[Any]) -> None:
     """Hash `count` messages from address `source` on, write the hashes to `target`.
 
-    Of nodes, the left child of the first stands at `head`, unlike all others. A message beyond the last is the last.
+    Of nodes, the left child of the first stands at `head`, unlike all others; of seeds the secret stands there. A message
+    beyond the last is the last.
     """
     head, source, count, target = addresses
     hashes, width = way
     zero, last = ir.Constant(_I64, 0), builder.sub(count, ir.Constant(_I64, 1))
-    stride = 2 * HASH_BYTES if layout is NODE else SEED_BYTES if layout is SALT else EVENT.itemsize
+    stride = 2 * HASH_BYTES if layout is NODE else ROW_BYTES if layout is ROW else EVENT.itemsize
     with cgutils.for_range_slice(builder, zero, count, ir.Constant(_I64, width), _I64) as (first, _):
         messages, places = [], []
         for lane in range(width):
             at = builder.add(first, ir.Constant(_I64, lane))
             at = builder.select(builder.icmp_signed("<", at, last), at, last)
-            left = builder.add(source, builder.mul(at, ir.Constant(_I64, stride)))
-            right = builder.add(left, ir.Constant(_I64, HASH_BYTES))
+            here = builder.add(source, builder.mul(at, ir.Constant(_I64, stride)))
+            sources = {LEFT: (here, stride)}
             if layout is NODE:
-                left = builder.select(builder.icmp_signed("==", at, zero), head, left)
-            pointers = [builder.inttoptr(address, _I8.as_pointer()) for address in (left, right)]
-            record = {LEFT: (pointers[0], stride)}
-            pair = {LEFT: (pointers[0], HASH_BYTES), RIGHT: (pointers[1], HASH_BYTES)}
-            messages.append(pair if layout is NODE else record)
+                left = builder.select(builder.icmp_signed("==", at, zero), head, here)
+                sources = {LEFT: (left, HASH_BYTES), RIGHT: (builder.add(here, ir.Constant(_I64, HASH_BYTES)), HASH_BYTES)}
+            elif layout is SEED:
+                sources = {LEFT: (head, HASH_BYTES), RIGHT: (here, stride)}
+            messages.append(
+                {side: (builder.inttoptr(address, _I8.as_pointer()), length) for side, (address, length) in sources.items()}
+            )
             place = builder.add(target, builder.mul(at, ir.Constant(_I64, HASH_BYTES)))
             places.append(builder.inttoptr(place, _GROUP.as_pointer()))
         for place, halves in zip(places, hashes(builder, layout, messages), strict=True):
@@ -348,20 +359,39 @@ if not TYPE_CHECKING and COMPILED:
 
         return hash_range
 
+    def _copier(words: int) -> Any:
+        """Make what a kernel copies so many words of 64 bits with, from one address to another."""
+
+        @intrinsic
+        def copy(_typing: Any, _source: Any, _target: Any) -> Any:
+            def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+                source, target = (builder.inttoptr(address, ir.VectorType(_I64, words).as_pointer()) for address in args)
+                builder.store(builder.load(source, align=1), target, align=1)
+                return context.get_dummy_value()
+
+            return types.none(types.int64, types.int64), codegen
+
+        return copy
+
+    hash_copy = _copier(HASH_BYTES // 8)
+    salt_copy = _copier(SALT_BYTES // 8)
+    event_copy = _copier(EVENT.itemsize // 8)
+
     @intrinsic
-    def hash_copy(_typing: Any, _source: Any, _target: Any) -> Any:
-        """Copy a hash from one address to another."""
+    def word_at(_typing: Any, _address: Any) -> Any:
+        """Read 64 bits at an address."""
 
-        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            source, target = (builder.inttoptr(address, ir.VectorType(_I64, 4).as_pointer()) for address in args)
-            builder.store(builder.load(source, align=1), target, align=1)
-            return context.get_dummy_value()
+        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.load(builder.inttoptr(args[0], _I64.as_pointer()), align=1)
 
-        return types.none(types.int64, types.int64), codegen
+        return types.int64(types.int64), codegen
 
 else:
     _ranges: Any = None
     hash_copy: Any = None
+    salt_copy: Any = None
+    event_copy: Any = None
+    word_at: Any = None
 
 # ── entries ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -369,28 +399,57 @@ else:
 # What these hash with: each `hasher` means ranges of its own.
 leaf_range: Any = None
 node_range: Any = None
-salt_range: Any = None
-SALTS: Final = -1
+row_range: Any = None
+seed_range: Any = None
+LEAVES: Final = 0
+ROWS: Final = -1
+TAKE: Final = -2
+AT_ONCE: Final = 128  # events that are copied, salted and hashed while the processor's nearest memory has them
 
 
-def _hash_batch(levels: int, size: int, frontier: int, source: int, count: int, target: int) -> int:
-    """Hash `count` EVENTs at `source` as leaves if `levels` is 0, seeds if SALTS; else make up to so many levels over the nodes.
+def _hash_batch(what: int, size: int, beside: int, source: int, count: int, target: int, records: int) -> int:
+    """Hash `count` things at `source`, to a hash each at `target`; gives how many hashes.
 
-    Before the nodes at `source` there are `size` others of their level. Row k of `frontier` is the last of the level
-    that lies k above them, where bit k of `size` is set, and is kept to be that. Hashes go to `target`, a level
-    behind the other; gives how many. Changes: the memory at `target` and `frontier`. O(count + levels).
+    LEAVES: EVENTs, as leaves. ROWS: rows of 40 bytes, as they are. A number of levels, from 1: nodes, of which `size`
+    others of their level stand before them; makes up to so many levels over them, one behind the other. Row k of
+    `beside` is the last of the level that lies k above them, where bit k of `size` is set, and is kept to be that. TAKE:
+    EVENTs of which those that are leaves are copied to `records`, with salts of the secret at `beside` if it is not 0, and hashed
+    as leaves; their numbers go on from `size`, else it is −1 − the row of the first that does not.
+    Changes: the memory at `target`, `records` and the levels' `beside`. O(count + levels).
     """
-    if levels == 0:
+    if what == LEAVES:
         leaf_range(source, source, count, target)
         return count
-    if levels == SALTS:
-        salt_range(source, source, count, target)
+    if what == ROWS:
+        row_range(source, source, count, target)
         return count
+    if what == TAKE:
+        taken = 0
+        row = 0
+        while row < count:
+            begun = taken
+            while row < count and taken - begun < AT_ONCE:
+                event = source + row * EVENT_BYTES
+                number = word_at(event + SEQ_AT)
+                if number != NOT_A_LEAF:
+                    if number != size + taken:
+                        return -1 - row
+                    event_copy(event, records + taken * EVENT_BYTES)
+                    taken += 1
+                row += 1
+            first = records + begun * EVENT_BYTES
+            out = target + begun * HASH_BYTES
+            if beside != 0:
+                seed_range(beside, first, taken - begun, out)
+                for at in range(taken - begun):
+                    salt_copy(out + at * HASH_BYTES, first + at * EVENT_BYTES + SALT_AT)
+            leaf_range(first, first, taken - begun, out)
+        return taken
     start = target
-    for level in range(levels):
+    for level in range(what):
         lone = (size >> level) & 1
         pairs = (count + lone) >> 1
-        row = frontier + level * HASH_BYTES
+        row = beside + level * HASH_BYTES
         # Pairs are counted from where the lone left child would lie; it is read in its own place.
         first = source - lone * HASH_BYTES
         node_range(row if lone else first, first, pairs, target)
@@ -405,14 +464,14 @@ def _hash_batch(levels: int, size: int, frontier: int, source: int, count: int, 
 def hasher(name: str, hashes: Callable[..., Any], width: int) -> Any:
     """Compile or load `_hash_batch` for one way to hash `width` messages at a time; it takes and gives 64-bit integers.
 
-    All ways share its text: each is a function with its own meaning of three names. A closure would not be kept: every
+    All ways share its text: each is a function with its own meaning of four names. A closure would not be kept: every
     process would compile it anew.
     """
-    layouts = {"leaf_range": LEAF, "node_range": NODE, "salt_range": SALT}
+    layouts = {"leaf_range": LEAF, "node_range": NODE, "row_range": ROW, "seed_range": SEED}
     meant = {name: _ranges(hashes, width, layout) for name, layout in layouts.items()}
     function = FunctionType(_hash_batch.__code__, {**globals(), **meant}, name)
     function.__qualname__ = name
-    return entry(function, 6, "the hashing")
+    return entry(function, 7, "the hashing")
 
 
 def batch_hasher(name: str) -> Any:

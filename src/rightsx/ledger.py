@@ -20,9 +20,7 @@ Sources: RFC 6962; C2SP tlog-tiles, tlog-checkpoint, tlog-proof.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from functools import lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,7 +28,7 @@ import numpy as np
 
 from rightsx.disk import RealDisk, read_whole, write_aside
 from rightsx.errors import CorruptionError, DivergenceError, MisuseError, ProofError
-from rightsx.hashing import LEVELS, leaf_hashes, levels_above, salts, tree_levels
+from rightsx.hashing import LEVELS, levels_above, take_leaves, tree_levels
 from rightsx.merkle import (
     HASH_BYTES,
     Frontier,
@@ -40,8 +38,9 @@ from rightsx.merkle import (
     range_root,
 )
 from rightsx.note import Checkpoint, check_checkpoint, format_note, is_name, parse_checkpoint, parse_note
-from rightsx.protocol import EVENT, NOT_A_LEAF
+from rightsx.protocol import EVENT
 from rightsx.receipt import Receipt
+from rightsx.slabs import Slabs
 from rightsx.tiles import CACHED_TILES, TILE_LEVELS, TILE_WIDTH, TileReader, bundle_path, tile_path, tile_widths
 
 if TYPE_CHECKING:
@@ -75,33 +74,41 @@ class Tree:
     def __init__(self) -> None:
         """Begin with no leaves."""
         self._grown: tuple[int, np.ndarray] = (0, np.zeros((LEVELS, HASH_BYTES), np.uint8))  # size and frontier, changed together
-        # `tiled`, and by level of tiles: hashes from a number on, in memory that doubles (a bytearray grows by an eighth).
-        self._shelf: tuple[int, list[tuple[int, np.ndarray]]] = (0, [])
+        self.tiled = 0  # the size up to which all full tiles were let go
+        self._held: list[Slabs] = []  # by level of tiles
+        self._made = np.empty((0, HASH_BYTES), np.uint8)  # where the nodes of a batch are made
 
     @property
     def size(self) -> int:
         """How many leaves there are."""
         return self._grown[0]
 
+    def room(self, count: int) -> np.ndarray:
+        """Give memory for the next `count` leaf hashes, uint8[count, 32]; those need not move."""
+        return self._place(0, self.size, count)
+
     def append(self, leaves: np.ndarray) -> None:
         """Add leaf hashes, uint8[n, 32]. O(n + log size) hashes."""
         size, frontier = self._grown
         frontier = frontier.copy()
-        levels = tree_levels(leaves, frontier=frontier, size=size)
-        held = self._shelf[1]
+        if len(self._made) < len(leaves) + LEVELS:
+            self._made = np.empty((2 * len(leaves) + LEVELS, HASH_BYTES), np.uint8)
+        levels = tree_levels(leaves, self._made, frontier=frontier, size=size)
         for tile_level, nodes in enumerate(levels[::TILE_LEVELS]):
-            if tile_level == len(held):
-                held.append((0, np.empty(TILE_WIDTH * HASH_BYTES, np.uint8)))
-            first, hashes = held[tile_level]
-            start = ((size >> TILE_LEVELS * tile_level) - first) * HASH_BYTES
-            end = start + nodes.size
-            if end > len(hashes):
-                more = np.empty(max(2 * len(hashes), end), np.uint8)
-                more[:start] = hashes[:start]
-                held[tile_level] = first, more
-                hashes = more
-            hashes[start:end] = nodes.reshape(-1)
+            place = self._place(tile_level, size >> TILE_LEVELS * tile_level, len(nodes))
+            if nodes.base is not place.base:  # else they stand in their room
+                place[:] = nodes
         self._grown = size + len(leaves), frontier
+
+    def _place(self, tile_level: int, number: int, count: int) -> np.ndarray:
+        """Give memory for the hashes of a level of tiles from a number on."""
+        if tile_level == len(self._held):
+            self._held.append(Slabs(HASH_BYTES))
+        return self._held[tile_level].room(number, count, first=self._first(tile_level))
+
+    def _first(self, tile_level: int) -> int:
+        """Give the number from which on hashes of a level of tiles are held: where a tile begins that was not full."""
+        return (self.tiled >> TILE_LEVELS * tile_level) // TILE_WIDTH * TILE_WIDTH
 
     def frontier(self) -> Frontier:
         """Give what the tree must remember to go on."""
@@ -109,21 +116,11 @@ class Tree:
         levels = [level for level in range(size.bit_length()) if size >> level & 1]
         return Frontier(size, [frontier[level].tobytes() for level in reversed(levels)])
 
-    @property
-    def tiled(self) -> int:
-        """The size up to which all full tiles were let go."""
-        return self._shelf[0]
-
     def hashes(self, tile_level: int, number: int, count: int) -> bytes | None:
-        """Give hashes of a level of tiles, or None if they are not held any more."""
-        first, hashes = self._shelf[1][tile_level]
-        start = (number - first) * HASH_BYTES
-        end = min(start + count * HASH_BYTES, self._held_bytes(tile_level, first))
-        return hashes[start:end].tobytes() if start >= 0 else None
-
-    def _held_bytes(self, tile_level: int, first: int) -> int:
-        """Say how much of the memory of a level there is in a tree of this size."""
-        return ((self.size >> TILE_LEVELS * tile_level) - first) * HASH_BYTES
+        """Give hashes of a level of tiles, those of them that there are, or None if they are not held any more."""
+        if number < self._first(tile_level):
+            return None
+        return self._held[tile_level].read(number, min(count, (self.size >> TILE_LEVELS * tile_level) - number))
 
     def node(self, level: int, number: int) -> bytes | None:
         """Give a complete node, or None if its tile is not held any more."""
@@ -138,72 +135,49 @@ class Tree:
     def save(self) -> dict[str, Any]:
         """Give all of it, after `let_go`: bytes and numbers."""
         size, frontier = self._grown
-        held = enumerate(self._shelf[1])
-        return {
-            "size": size,
-            "frontier": frontier.tobytes(),
-            "held": [[first, hashes[: self._held_bytes(level, first)].tobytes()] for level, (first, hashes) in held],
-        }
+        held = [[self._first(level), self.hashes(level, self._first(level), TILE_WIDTH)] for level in range(len(self._held))]
+        return {"size": size, "frontier": frontier.tobytes(), "held": held}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Become what was saved."""
         frontier = np.frombuffer(saved["frontier"], np.uint8).reshape(LEVELS, HASH_BYTES).copy()
-        held = [(first, np.frombuffer(bytearray(hashes), np.uint8)) for first, hashes in saved["held"]]
-        self._shelf = saved["size"], held
+        self.tiled = saved["size"]
+        for level, (first, hashes) in enumerate(saved["held"]):
+            rows = np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES)
+            self._place(level, first, len(rows))[:] = rows
         self._grown = saved["size"], frontier
 
     def let_go(self) -> None:
         """Hold no tile any more that is full."""
-        held = []
-        for (first, hashes), count in zip(self._shelf[1], tile_widths(self.size), strict=True):
-            keep = count // TILE_WIDTH * TILE_WIDTH
-            rest = np.empty(TILE_WIDTH * HASH_BYTES, np.uint8)
-            rest[: (count - keep) * HASH_BYTES] = hashes[(keep - first) * HASH_BYTES : (count - first) * HASH_BYTES]
-            held.append((keep, rest))
-        self._shelf = self.size, held
+        self.tiled = self.size
+        for tile_level, held in enumerate(self._held):
+            held.let_go(self._first(tile_level))
 
 
 class Records:
-    """Records that are not in files yet, as the arrays that they came in: none is copied or moved.
-
-    What is changed is changed by one assignment, so that a call that an interrupt cuts short has done it or not.
-    """
+    """Records that are not in files yet. How many there are is the size of the tree."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._kept: tuple[int, list[tuple[int, np.ndarray]]] = (0, [])  # `first`, and (number of its first, array)
+        self.first = 0  # the number of the first of them: those before are in files
+        self._slabs = Slabs(EVENT)
 
-    @property
-    def first(self) -> int:
-        """The number of the first of them: those before are in files."""
-        return self._kept[0]
-
-    def keep(self, start: int, rows: np.ndarray) -> None:
-        """Add EVENT[n] from number `start` on; what stands there from a call that was cut short is dropped."""
-        arrays = self._kept[1]
-        while arrays and arrays[-1][0] >= start:
-            arrays.pop()
-        arrays.append((start, rows))
+    def room(self, size: int, count: int) -> np.ndarray:
+        """Give memory for the next `count` records behind `size`, EVENT[count]."""
+        return self._slabs.room(size, count, first=self.first)
 
     def read(self, first: int, count: int) -> bytes:
-        """Give the bytes of `count` records from number `first` on, or as many as there are."""
-        arrays = self._kept[1]
-        pieces = []
-        for start, rows in arrays[bisect_right(arrays, first, key=itemgetter(0)) - 1 :]:
-            piece = rows[first - start : first - start + count]
-            pieces.append(piece.tobytes())
-            first, count = first + len(piece), count - len(piece)
-            if not count:
-                break
-        return b"".join(pieces)
+        """Give the bytes of `count` records from number `first` on, all of which there are."""
+        return self._slabs.read(first, count)
 
-    def arrays(self) -> list[np.ndarray]:
-        """List what there is."""
-        return [rows for _, rows in self._kept[1]]
+    def arrays(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Give what there is, as arrays, with the number of their first row."""
+        return self._slabs.arrays(self.first, size)
 
     def let_go(self, until: int) -> None:
-        """Drop records before number `until`, where one of the arrays begins, or all end."""
-        self._kept = until, [one for one in self._kept[1] if one[0] >= until]
+        """Drop records before number `until`."""
+        self.first = until
+        self._slabs.let_go(until)
 
 
 # ── the journal ──────────────────────────────────────────────────────────────────────────────────
@@ -304,41 +278,28 @@ class Journal:
         """
         if not isinstance(events, np.ndarray) or events.dtype != EVENT or events.ndim != 1:
             raise MisuseError(f"events were {getattr(events, 'dtype', type(events).__name__)}; a NumPy array EVENT[n] is due")
-        leaves = _leaves(events)
-        due = np.arange(self.size, self.size + len(leaves))
-        strange = np.flatnonzero(leaves["event_seq"] != due)
-        if len(strange):
-            at = int(strange[0])
-            raise DivergenceError(f"event {int(leaves['event_seq'][at])} came where {int(due[at])} was due")
-        if self._secret is not None:
-            leaves["salt"] = salts(self._secret, self.size, len(leaves))
-        hashes = leaf_hashes(leaves)
+        size, count = self.size, len(events)
+        records, room = self._records.room(size, count), self._tree.room(count)
+        _, hashes = take_leaves(np.ascontiguousarray(events), size, self._secret, records=records, hashes=room)
         promised = self.promised
-        if promised is not None and self.size < promised.size <= self.size + len(hashes):
-            until = promised.size - self.size
-            self._take(leaves[:until], hashes[:until])
+        if promised is not None and size < promised.size <= size + len(hashes):
+            until = promised.size - size
+            self._tree.append(hashes[:until])
             if self.root() != promised.root:
                 raise DivergenceError(self._first_difference(promised.size))
             if self._writes:
                 self._write_entries()
                 self._write_tiles()
-            leaves, hashes = leaves[until:], hashes[until:]
-        self._take(leaves, hashes)
+            hashes = hashes[until:]
+        self._tree.append(hashes)
         if promised is not None and self._writes and self._records.first + MOST_KEPT <= self.size < promised.size:
             self._let_go_of_known()
-
-    def _take(self, leaves: np.ndarray, hashes: np.ndarray) -> None:
-        """Keep records and their hashes."""
-        if len(leaves):
-            self._records.keep(self.size, leaves)
-            self._tree.append(hashes)
 
     def _let_go_of_known(self) -> None:
         """Forget records and full tiles that are in files just so; before the promised root is reached nothing is written."""
         assert self._folder is not None
         records, public = self._records, self._folder / PUBLIC
-        for rows in records.arrays():
-            first = records.first
+        for first, rows in records.arrays(self.size):
             for start, stop in _segments(first, first + len(rows)):
                 path = entries_file(self._folder, start // SEGMENT_ENTRIES)
                 if self._there(path, start % SEGMENT_ENTRIES * RECORD_BYTES, rows[start - first : stop - first].tobytes()):
@@ -399,8 +360,7 @@ class Journal:
     def _write_entries(self) -> None:
         assert self._folder is not None
         records = self._records
-        for rows in records.arrays():
-            first = records.first
+        for first, rows in records.arrays(self.size):
             for start, stop in _segments(first, first + len(rows)):
                 number, inside = divmod(start, SEGMENT_ENTRIES)
                 self._put(self._entries(number), inside * RECORD_BYTES, rows[start - first : stop - first].tobytes())
@@ -576,14 +536,6 @@ class Journal:
         for file in self._files.values():
             file.close()
         self._files = {}
-
-
-def _leaves(events: np.ndarray) -> np.ndarray:
-    """Copy those of EVENT[n] that are leaves."""
-    # As bytes, because NumPy copies records field by field.
-    raw = np.ascontiguousarray(events).view(np.uint8).reshape(-1, RECORD_BYTES)
-    are = events["event_seq"] != NOT_A_LEAF
-    return (raw.copy() if are.all() else raw[are]).view(EVENT).reshape(-1)
 
 
 def _segments(start: int, end: int) -> Iterator[tuple[int, int]]:
