@@ -31,6 +31,8 @@ import zlib
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from rightsx.disk import read_whole
 from rightsx.errors import CorruptionError, StoreFailedError
 from rightsx.protocol import RULES_VERSION
@@ -224,7 +226,7 @@ class LogReader:
 
     def _frame(self, data: bytes, offset: int, path: Path, number: int, later: list[int]) -> Frame | None:
         """Read the frame at an offset; None where the segment ends, torn or not."""
-        if not any(data[offset : offset + HEADER_BYTES]) and not data[offset:].strip(b"\0"):
+        if not any(data[offset : offset + HEADER_BYTES]) and not np.frombuffer(data, np.uint8)[offset:].any():
             return None
         found = unpack_header(data, offset)
         frame = None if found is None else found[0]

@@ -241,6 +241,8 @@ class Journal:
         self._open_records = open_records
         self._writes = writes
         self._files: dict[int, File] = {}
+        self._made: set[Path] = set()  # directories
+        self._swept = False  # all that this journal finds of partial tiles it has written itself
         self.repaired: list[Path] = []  # files that were there and not what the events give
         self.for_market = False  # if so, only the market publishes, after stating what is owed
         self.promised = self._read_promised()
@@ -405,10 +407,11 @@ class Journal:
         """Write what is new of tiles; gives the directories of partial ones that are full now."""
         assert self._folder is not None
         public = self._folder / PUBLIC
-        self._disk.make_directory(public)
+        self._make_directory(public)
         outgrown = []
         for level, count in enumerate(tile_widths(self.size)):
-            for number in range((self._tree.tiled >> TILE_LEVELS * level) // TILE_WIDTH, -(-count // TILE_WIDTH)):
+            first = (self._tree.tiled >> TILE_LEVELS * level) // TILE_WIDTH
+            for number in range(first, -(-count // TILE_WIDTH)):
                 width = min(TILE_WIDTH, count - number * TILE_WIDTH)
                 hashes = self._tree.hashes(level, number * TILE_WIDTH, width)
                 assert hashes is not None, "a tile is held until it was written"
@@ -418,10 +421,18 @@ class Journal:
                 if self._open_records and level == 0:
                     paths.append(public / bundle_path(number, width))
                     self._write_public(paths[1], self._read_records(number * TILE_WIDTH, width))
-                if width == TILE_WIDTH:
+                # Partial before was only the first, but for what a process before us had written.
+                if width == TILE_WIDTH and (number == first or not self._swept):
                     outgrown += [path.with_name(path.name + ".p") for path in paths]
         self._tree.let_go()
+        self._swept = True
         return outgrown
+
+    def _make_directory(self, path: Path) -> None:
+        """Make a directory, unless this journal has made it before."""
+        if path not in self._made:
+            self._disk.make_directory(path)
+            self._made.add(path)
 
     def _write_public(self, path: Path, data: bytes) -> None:
         """Write a file, unless it is there."""
@@ -429,7 +440,7 @@ class Journal:
             if read_whole(self._disk, path) == data:
                 return
             self.repaired.append(path)
-        self._disk.make_directory(path.parent)
+        self._make_directory(path.parent)
         write_aside(self._disk, path, data, sync=False)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────

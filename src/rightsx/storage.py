@@ -388,10 +388,15 @@ class DurableTwin:
         """Give the journal events up to a size that a frame states, and hold its root against the frame's."""
         if (size, root) == self._stated:
             return
-        events = np.frombuffer(bytes(self._events), EVENT)
-        self.journal.append(events[(events["event_seq"] >= self.journal.size) & (events["event_seq"] < size)])
+        events = np.frombuffer(self._events, EVENT)
+        numbers = events["event_seq"]
+        begin, end = (
+            int(np.argmax(reached)) if reached.any() else len(events)
+            for reached in (numbers >= self.journal.size, numbers >= size)
+        )
+        self.journal.append(events[begin:end])
         self._stated = self.journal.size, self.journal.root()
-        self._events = bytearray(events[events["event_seq"] >= size].tobytes())
+        self._events = bytearray(events[end:].tobytes())
         if self._stated != (size, root):
             raise DivergenceError(
                 f"before command {seq} the log states a journal of {size} events with root {root.hex()}; "
