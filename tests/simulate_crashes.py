@@ -1,17 +1,21 @@
 """Crashes, failing disks, damage and killed processes, as many as asked for: every one opens with all that was acknowledged.
 
-    python tests/simulate_crashes.py [--seed 1] [--states 1000000] [--images 100000] [--kills 1000]
+    python tests/simulate_crashes.py [--seed 1] [--states 1000000] [--images 100000] [--kills 1000] [--workers 2]
 
 Each seed is a market of its own on a disk in memory: it is stopped at random calls of the disk, and several of the
 states that a crash may leave there are opened (`crashes`). Then the whole store is damaged at random (`damage`), which must be named or
-harmless. Killed processes are real ones on the real disk. The seed that ends a run is printed; a later one goes on from there.
+harmless. Killed processes are real ones on the real disk. Each seed is a task of its own, on all cores; the seed that
+ends a run is printed, and a later one goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import errno
+import itertools
+import multiprocessing
 import os
 import random
 import signal
@@ -19,7 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crashes import FaultyDisk, PowerLost, Run, Script, judge
 from damage import damage
@@ -28,6 +34,9 @@ from rightsx.engine.twin import CompiledExchange
 from rightsx.errors import RightsxError
 from rightsx.exchange import Exchange
 from rightsx.reference.twin import ReferenceExchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 STOPS = 12  # moments at which a seed's market is stopped
 STATES = 8  # that are opened of each
@@ -124,26 +133,52 @@ def total(counts: Counts, what: str) -> int:
     return sum(count for name, count in counts.items() if name.startswith(what))
 
 
-def simulate(seed: int, states: int, images: int, kills: int, counts: Counts, *, shown: bool = True) -> int:
-    """Go on until there were so many states, images and kills; gives the next seed."""
-    bar = Bar("crashes", shown=shown)
-    wanted = states + images + kills
+def counted(work: Callable[[int, Counts], None], seed: int) -> Counts:
+    """Do a seed's work and give its counts; an error says which seed it was."""
+    counts: Counts = collections.Counter()
     try:
-        while total(counts, "states: ") < states or total(counts, "images: ") < images:
-            try:
-                crash_states(seed, counts)
-            except BaseException:
-                print(f"\nseed {seed}", file=sys.stderr)
-                raise
-            seed += 1
-            bar.step(min(wanted, total(counts, "states: ") + total(counts, "images: ")), wanted, f"seed {seed}")
-        while counts["kills"] < kills:
-            kill(seed, counts)
-            seed += 1
-            bar.step(min(wanted, states + images + counts["kills"]), wanted, f"seed {seed}")
+        work(seed, counts)
+    except Exception as error:
+        error.add_note(f"seed {seed}")
+        raise
+    return counts
+
+
+def each_seed(work: Callable[[int, Counts], None], seed: int, workers: int) -> Iterator[Counts]:
+    """Do the work of one seed after the other, in processes of their own if there are several, and give the counts in order."""
+    if workers == 1:
+        yield from (counted(work, one) for one in itertools.count(seed))
+    # A new process, not a copy of this one: what a copy has inherited may be locked.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        asked = collections.deque(pool.submit(counted, work, one) for one in range(seed, seed + 2 * workers))
+        try:
+            for one in itertools.count(seed + 2 * workers):
+                yield asked.popleft().result()
+                asked.append(pool.submit(counted, work, one))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def simulate(seed: int, states: int, images: int, kills: int, counts: Counts, *, workers: int = 1, shown: bool = True) -> int:
+    """Go on until there were so many states, images and kills; gives the next seed."""
+    wanted = {"states: ": states, "images: ": images, "kills": kills}
+    bar = Bar("crashes", shown=shown)
+
+    def until(work: Callable[[int, Counts], None], first: int, *names: str) -> int:
+        """Go on with one kind of work; gives the next seed."""
+        with contextlib.closing(each_seed(work, first, workers)) as found:
+            seed = first
+            while any(total(counts, name) < wanted[name] for name in names):
+                counts.update(next(found))
+                seed += 1
+                done = sum(min(total(counts, name), most) for name, most in wanted.items())
+                bar.step(done, sum(wanted.values()), f"seed {seed}")
+        return seed
+
+    try:
+        return until(kill, until(crash_states, seed, "states: ", "images: "), "kills")
     finally:
         bar.close()
-    return seed
 
 
 def main() -> int:
@@ -153,11 +188,12 @@ def main() -> int:
     parser.add_argument("--states", type=int, default=1_000_000, help="crash states to be opened (default 1000000)")
     parser.add_argument("--images", type=int, default=100_000, help="damaged stores to be opened (default 100000)")
     parser.add_argument("--kills", type=int, default=1_000, help="processes to be killed (default 1000)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: as many as processors)")
     options = parser.parse_args()
     counts: Counts = collections.Counter()
     start = time.perf_counter()
     try:
-        seed = simulate(options.seed, options.states, options.images, options.kills, counts)
+        seed = simulate(options.seed, options.states, options.images, options.kills, counts, workers=options.workers)
     finally:
         for name, count in sorted(counts.items()):
             print(f"{count:9,}  {name}")
