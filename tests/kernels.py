@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 HOME: Final = Path(__file__).resolve().parents[1] / "src" / "rightsx"
-FILES: Final = [HOME / name for name in ("_jit.py", "book.py", "expiry.py", "accounts.py", "embed.py")] + sorted(
+FILES: Final = [HOME / name for name in ("_jit.py", "book.py", "expiry.py", "accounts.py", "embed.py", "eventbook.py")] + sorted(
     HOME.glob("engine/*.py")
 )
 MAKERS: Final = {"kernel", "leaf", "entry", "exact_entry", "callback"}

@@ -13,7 +13,6 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from rightsx import schedule
-from rightsx.marketdata import EventDepth
 from rightsx.protocol import (
     DAY_NS,
     INT64_MAX,
@@ -34,6 +33,7 @@ from rightsx.protocol import (
     Venue,
 )
 from rightsx.reference.audit import canonical, check
+from rightsx.reference.marketdata import EventDepth
 from rightsx.reference.run import run
 from rightsx.reference.state import Market
 from rightsx.reports import Books

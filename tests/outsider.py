@@ -1,6 +1,6 @@
 """A third party who has only the journal: from events and the rules it works out what nobody tells it.
 
-Beyond balances, face and queues (`reports.Books`, `marketdata.EventDepth`) that is: what is locked and
+Beyond balances, face and queues (`reports.Books`, `reference.marketdata.EventDepth`) that is: what is locked and
 for which order, where every unit came from and what it cost (lots), open bids, limits, deadlines,
 reference prices, phases, halts, freezes, debts, claims. `differences` compares all of it with the
 engine. It shares no code with `reference/` on purpose.

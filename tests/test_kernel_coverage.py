@@ -33,6 +33,7 @@ CHOICE = {
     "test_short_way.py": "tells_what or numbers or held",
     "test_hot.py": "twice or cut_short or busy",
     "test_bounds.py": "does_not_have",
+    "test_marketdata.py": "",
 }
 
 SETTINGS = """

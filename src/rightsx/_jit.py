@@ -349,7 +349,17 @@ def wide_product(a: int, b: int) -> tuple[int, int]:
 # ── entries and their cache ──────────────────────────────────────────────────────────────────────
 
 _HERE: Final = Path(__file__).parent
-_SOURCES: Final = ("_jit.py", "_compile.py", "_sha256.py", "protocol.py", "book.py", "expiry.py", "accounts.py", "engine/*.py")
+_SOURCES: Final = (
+    "_jit.py",
+    "_compile.py",
+    "_sha256.py",
+    "protocol.py",
+    "book.py",
+    "expiry.py",
+    "accounts.py",
+    "eventbook.py",
+    "engine/*.py",
+)
 
 
 def cache_directory() -> Path:
