@@ -455,6 +455,41 @@ def test_segments_and_frames_that_are_swapped_doubled_stale_or_foreign_are_refus
         print(f"{name}: {caught.value}")
 
 
+def frames_of(content):
+    """Give where frames begin and how long they are, those of commands."""
+    at = content.find(b"RXLF")
+    while at >= 0:
+        found = commandlog.unpack_header(bytes(content), at)
+        if found is not None and found[0].commands:
+            yield at, found[0].length
+        at = content.find(b"RXLF", at + 1)
+
+
+def test_a_torn_frame_is_no_excuse_for_what_was_moved_or_changed_behind_it():
+    _, disk = run_whole(Script(3, 40), durability="os", chance_of=(0, 0, 0))  # so that no frame says of another that it is safe
+    path = segment_path(LOG, 1)
+    assert disk.names(LOG) == [path.name]
+    sector = 2 * SECTOR
+    later, length = next(one for one in frames_of(disk.files[path].now) if one[0] > sector + SECTOR)
+
+    def lost(content):
+        content[sector : sector + SECTOR] = bytes(SECTOR)
+
+    def moved(content):
+        frame = bytes(content[later : later + length])
+        lost(content)
+        content[later + 8 : later + 8 + length] = frame
+
+    def changed(content):
+        lost(content)
+        content[later + length - 16] ^= 1
+
+    opened(damaged(disk, path, lost)).close()  # may be a crash before anything was synced
+    for change, message in ((moved, "written elsewhere"), (changed, "changed after it was written")):
+        with pytest.raises(CorruptionError, match=message):
+            opened(damaged(disk, path, change))
+
+
 def test_a_strict_opening_refuses_a_torn_end_and_tail_cuts_it():
     disk = FaultyDisk()
     twin = opened(disk)

@@ -14,7 +14,8 @@ How a torn end is told from damage
   with bytes that are not zero, and no command is all zeros. So a frame that is wrong although no sector of it is zero, and its
   end is there, was written whole and changed later.
 - What was acknowledged was synced, and every later frame says so. So a wrong frame is a torn end only if no frame after it
-  was written once it had been synced.
+  was written once it had been synced, and each of those stands where it says and is whole, or torn itself: a crash loses
+  sectors, it moves and changes none.
 - A file shorter than its segment frame says was cut: its size was synced before it got its name.
 Anything but a torn end is `CorruptionError` with the file and the byte. What no log can show by itself: that its end was
 put back to zeros whole, or its last files removed. A checkpoint that somebody else holds shows that.
@@ -231,10 +232,8 @@ class LogReader:
         found = unpack_header(data, offset)
         frame = None if found is None else found[0]
         if frame is not None:
-            end = offset + frame.length
-            body = data[offset + HEADER_BYTES : end - END_BYTES]
-            whole = data[end - END_BYTES : end] == frame.crc.to_bytes(4, "little") + FRAME_END
-            if whole and zlib.crc32(body) == frame.body_crc:
+            body = _body(data, offset, frame)
+            if body is not None:
                 frame = frame._replace(body=body)
                 assert found is not None
                 self._follows(frame, found[1], offset, path, number, len(data))
@@ -284,7 +283,14 @@ class LogReader:
         for at in _frames_after(data, offset + 8):
             found = unpack_header(data, at)
             assert found is not None
-            if found[0].durable > place:
+            after = found[0]
+            if (after.tag, after.place) != (self._tag, (number << OFFSET_BITS) + at):
+                raise CorruptionError(f"a frame is cut short, and the one at byte {at} was written elsewhere", path, offset)
+            if _body(data, at, after) is None and not _looks_torn(data, at, after):
+                raise CorruptionError(
+                    f"a frame is cut short, and the one at byte {at} was changed after it was written", path, at
+                )
+            if after.durable > place:
                 raise CorruptionError(
                     f"a frame is cut short, and the one at byte {at} was written after it was safe", path, offset
                 )
@@ -292,6 +298,14 @@ class LogReader:
         if self._strict:
             raise CorruptionError(f"the log ends in {torn} bytes of a write that was cut short", path, offset)
         self.end = self.end._replace(torn=torn)
+
+
+def _body(data: bytes, offset: int, frame: Frame) -> bytes | None:
+    """Give the body of the frame whose header stands at an offset, or None if it is not as it was written."""
+    end = offset + frame.length
+    body = data[offset + HEADER_BYTES : end - END_BYTES]
+    whole = data[end - END_BYTES : end] == frame.crc.to_bytes(4, "little") + FRAME_END
+    return body if whole and zlib.crc32(body) == frame.body_crc else None
 
 
 def _looks_torn(data: bytes, offset: int, head: Frame | None) -> bool:
