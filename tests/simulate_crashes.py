@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING
 
 from crashes import FaultyDisk, PowerLost, Run, Script, judge
 from damage import damage
-from rightsx.cli import Bar
 from rightsx.engine.twin import CompiledExchange
 from rightsx.errors import RightsxError
 from rightsx.exchange import Exchange
+from rightsx.progress import Bar
 from rightsx.reference.twin import ReferenceExchange
 
 if TYPE_CHECKING:

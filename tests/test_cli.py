@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rightsx import __version__, cli
+from rightsx import __version__, cli, progress
 from rightsx._jit import cache_directory
 from rightsx.cli import main
 from rightsx.exchange import Exchange
@@ -171,7 +171,7 @@ def test_progress_is_drawn_on_a_terminal_with_or_without_tqdm(monkeypatch, with_
     monkeypatch.setattr(sys, "stderr", terminal)
     if not with_tqdm:
         monkeypatch.setitem(sys.modules, "tqdm", None)
-    bar = cli.Bar("market", shown=True)
+    bar = progress.Bar("market", shown=True)
     for done in range(0, 101, 50):
         bar.step(done, 100, "day 3")
     bar.close()
@@ -183,7 +183,7 @@ def test_progress_is_silent_where_nobody_looks(monkeypatch):
     terminal = Terminal()
     terminal.isatty = lambda: False
     monkeypatch.setattr(sys, "stderr", terminal)
-    bar = cli.Bar("market", shown=True)
+    bar = progress.Bar("market", shown=True)
     bar.step(1, 2)
     bar.close()
     assert terminal.text == ""

@@ -34,6 +34,7 @@ CHOICE = {
     "test_hot.py": "twice or cut_short or busy",
     "test_bounds.py": "does_not_have",
     "test_marketdata.py": "",
+    "test_backtest.py": "plain_replay",
 }
 
 SETTINGS = """

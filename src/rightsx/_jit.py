@@ -30,6 +30,7 @@ import os
 import stat
 import sys
 import time
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -415,6 +416,7 @@ def _numba_cache(directory: str) -> Iterator[None]:
 
 
 _ENTRIES: Final[dict[str, Any]] = {}
+_COMPILED_ENTRIES: Final[dict[str, Any]] = {}  # what numba knows of them
 
 
 def entry(function: Callable[..., Any], arguments: int, what: str) -> Any:
@@ -444,7 +446,8 @@ def _made(function: Callable[..., Any], arguments: tuple[Any, ...], what: str) -
             if not known:
                 compile_in_order(function, told)
             made.compile(types.int64(*arguments))
-    return made.overloads[arguments].entry_point
+    compiled = _COMPILED_ENTRIES[f"{function.__module__}.{function.__qualname__}"] = made.overloads[arguments]
+    return compiled.entry_point
 
 
 @contextmanager
@@ -574,6 +577,72 @@ def exact_entry(function: Callable[..., Any], arguments: int, what: str) -> Any:
     if name not in _ENTRIES:
         _ENTRIES[name] = _made(function, (_ARGUMENT,) * arguments, what)
     return _ENTRIES[name]
+
+
+# ── calls from other people's kernels ────────────────────────────────────────────────────────────
+
+# A strategy is compiled with what drives it, anew in each process. So that the engine need not be compiled with them, they
+# call its entry where it lies.
+
+
+def entry_handle(function: Callable[..., Any]) -> Any:
+    """Give what `call_entry6` and `call_entry10` call an entry by that is made: an address; uncompiled, the function."""
+    if not COMPILED:
+        return function
+    made = _COMPILED_ENTRIES[f"{function.__module__}.{function.__qualname__}"]
+    return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+
+
+if not TYPE_CHECKING and COMPILED:
+    _OPENED: Final = weakref.WeakKeyDictionary()
+
+    def open_kernel(function: Callable[..., Any]) -> Any:
+        """Compile a function of arrays and numbers, such as a strategy, when it is first called; the same one once."""
+        if hasattr(function, "py_func"):
+            return function
+        if function not in _OPENED:
+            _OPENED[function] = numba.njit(nogil=True, error_model="numpy")(function)
+        return _OPENED[function]
+
+    def _call_by_address(context: Any, builder: Any, kinds: Sequence[Any], args: Sequence[Any]) -> Any:
+        """Call compiled code as numba does: it is given places for its answer and its exception, of which entries have none."""
+        convention = context.call_conv
+        kind = convention.get_function_type(types.int64, kinds)
+        answer, trouble = (cgutils.alloca_once(builder, one.pointee) for one in kind.args[:2])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [answer, trouble, *args[1:]])
+        return builder.load(answer)
+
+    @intrinsic
+    def call_entry6(_typing: Any, _at: Any, _a: Any, _b: Any, _c: Any, _d: Any, _e: Any, _f: Any) -> Any:
+        """Call an entry that takes six integers."""
+
+        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return _call_by_address(context, builder, (_ARGUMENT,) * 6, args)
+
+        return types.int64(*[types.int64] * 7), codegen
+
+    @intrinsic
+    def call_entry10(
+        _typing: Any, _at: Any, _a: Any, _b: Any, _c: Any, _d: Any, _e: Any, _f: Any, _g: Any, _h: Any, _i: Any, _j: Any
+    ) -> Any:
+        """Call an entry that takes ten integers."""
+
+        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return _call_by_address(context, builder, (_ARGUMENT,) * 10, args)
+
+        return types.int64(*[types.int64] * 11), codegen
+
+else:
+
+    def open_kernel(function: Callable[..., Any]) -> Any:
+        """Leave a function as it is."""
+        return function
+
+    def call_entry6(at: Callable[..., int], state: Any, *numbers: Any) -> int:
+        """Call an entry that takes a state and five integers, NumPy's too."""
+        return at(state, *map(int, numbers))
+
+    call_entry10 = call_entry6
 
 
 # ── calls from C ─────────────────────────────────────────────────────────────────────────────────

@@ -184,6 +184,12 @@ class Dispatcher:
         place, until = (bisect_left(rows, seq, key=lambda row: _seq(self._log, (row + 1) * SIZE)) for seq in (first, first + 1))
         return self._log[place * SIZE : until * SIZE]
 
+    def driven(self, records: np.ndarray, *, keeps: bool) -> None:
+        """Take the events of commands that somebody else had the twin apply; unless it `keeps`, the log ends for good."""
+        self.keeps = self.keeps and keeps
+        self._log_on(records)
+        self._take_short_way()
+
     def hear(self, records: np.ndarray) -> None:
         """Take the events of commands that were applied before this line was there."""
         self._log_on(records)

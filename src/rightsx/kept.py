@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
+    import numpy as np
+
     from rightsx.ledger import Journal, Published
     from rightsx.note import SigningKey
     from rightsx.protocol import Limits, Venue
@@ -52,6 +54,28 @@ class Kept:
         self._twin = _made(engine, venue)
         self._line = Dispatcher(self._twin, keeps=keeps, raises=raises)
         self._keeper = None
+
+    def drive(self, rows: np.ndarray, out: np.ndarray, go: Callable[..., int]) -> np.ndarray:
+        """Let a backtest run the commands that it writes to `rows`; see `engine.twin`. `MisuseError` but in memory, compiled."""
+        twin: Any = self._twin
+        if self._keeper is not None or not hasattr(twin, "drive"):
+            raise MisuseError("a backtest runs in a market in memory, on the compiled engine")
+        self._line.admit()
+        events: np.ndarray = twin.drive(rows, out, go)
+        return events
+
+    @property
+    def keeps_events(self) -> bool:
+        """Whether this market keeps its events in memory."""
+        return self._line.keeps
+
+    def driven(self, events: np.ndarray, *, keeps: bool) -> None:
+        """Hear of the events of `drive`; unless it `keeps` them this market keeps none any more, and the last is enough."""
+        self._line.driven(events, keeps=keeps)
+
+    def undriven(self, told: int) -> np.ndarray:
+        """Give what a `drive` that was cut short had done: the events of commands after number `told`."""
+        return self._twin.take_unread(told)
 
     @classmethod
     def open(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rightsx._jit import Tables, exact_entry
+from rightsx._jit import Tables, entry_handle, exact_entry
 from rightsx.book import book_tables, growth_due, growth_install
 from rightsx.border import SIDES, word
 from rightsx.errors import MisuseError
@@ -141,6 +141,43 @@ class MarketData:
         self._next += len(numbers)
         self._broken = False
 
+    def lend(self, events: np.ndarray) -> tuple[Any, Any, np.ndarray, np.ndarray]:
+        """Let somebody else's kernel read events from this array: gives the entry, its state, FLOW[1] and CARD[n].
+
+        He makes room for the trades and quotes of each command (`make_room`), asks for larger tables where the entry does
+        (`resolve`), takes out what was written, and gives the data back. Until then nobody else reads more.
+        """
+        self._broken = True
+        self._tables.put(EVENTS, events)
+        return entry_handle(event_entry), self._tables.state, self._tables.arrays[FLOWS], self._tables.arrays[CARDS]
+
+    def make_room(self, events: int) -> None:
+        """Make room for the trades and quotes of so many events more."""
+        self._take_out()
+        for index, name in ((TRADES, "trade_rows"), (QUOTES, "quote_rows")):
+            if 0 < len(self._tables.arrays[index]) < events + 1:
+                self._tables.grow(index, 2 * events)
+                self._flow[name] = len(self._tables.arrays[index])
+
+    def resolve(self, ended: int) -> None:
+        """Make the tables larger that the entry's answer says are short; `MisuseError` if it says something else."""
+        if ended == GROW:
+            growth = growth_due(self._tables, self._enter_ids)
+            if "node_rows" in growth.head:
+                self._tables.grow(TOTALS, growth.head["node_rows"] * FAN)
+            growth_install(self._tables, growth)
+        elif ended == MORE_SERIES:
+            self._more_series()
+        else:
+            raise MisuseError(f"event row {int(self._flow['row'])} does not go on from those before it")
+
+    def give_back(self, next_seq: int) -> None:
+        """Go on alone, from this number on."""
+        self._take_out()
+        self._tables.put(EVENTS, np.zeros(0, EVENT))
+        self._next = next_seq
+        self._broken = False
+
     def _read(self, rows: np.ndarray, start: int) -> None:
         self._tables.put(EVENTS, rows)
         self._flow["row"] = 0
@@ -154,15 +191,9 @@ class MarketData:
         """Let the kernel go on to its end, with larger tables where it asks for them."""
         while True:
             ended = self._call(self._tables.state, what, count, 0, 0, 0)
-            if ended == GROW:
-                growth = growth_due(self._tables, self._enter_ids)
-                if "node_rows" in growth.head:
-                    self._tables.grow(TOTALS, growth.head["node_rows"] * FAN)
-                growth_install(self._tables, growth)
-            elif ended == MORE_SERIES:
-                self._more_series()
-            else:
+            if ended not in (GROW, MORE_SERIES):
                 return ended
+            self.resolve(ended)
 
     def _more_series(self) -> None:
         asked = int(self._tables.arrays[EVENTS][int(self._flow["row"])]["series"])
@@ -209,6 +240,10 @@ class MarketData:
         """Give the best prices and what stands there (L1): bid, bid_qty, ask, ask_qty; a quantity of 0 is none. O(1)."""
         card = self._card(series)
         return {name: int(card[name]) for name in ("bid", "bid_qty", "ask", "ask_qty")}
+
+    def value_of(self, series: int) -> int:
+        """Give v(t) of a series: what a unit redeems for now. O(1)."""
+        return int(self._card(series)["value"])
 
     def levels(self, series: int, side: str | Side, most: int | None = None) -> np.ndarray:
         """Give the best levels of a side, best first (L2), as SHOWN[k]: price, quantity shown, orders. O(k)."""

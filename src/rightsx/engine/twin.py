@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from rightsx._jit import aligned_zeros, exact_entry
+from rightsx._jit import aligned_zeros, entry_handle, exact_entry
 from rightsx.engine.desk import Desk
 from rightsx.engine.export import export_market
 from rightsx.engine.hot import FINISH, IDLE, OP_DUE, OP_ENTER, OP_ONE, OP_RUN, hot_entry
@@ -33,7 +33,7 @@ from rightsx.engine.queries import Queries
 from rightsx.engine.registry import Registry
 from rightsx.engine.run import engine_entry
 from rightsx.engine.spare import Spare
-from rightsx.engine.state import BUSY, COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW, RARE
+from rightsx.engine.state import AT_WORLD, BUSY, COLD, COMMANDS, DONE, EVENTS, EVENTS_PER_STEP, FULL, GROW, RARE
 from rightsx.errors import AuditError, MisuseError
 from rightsx.protocol import (
     COMMAND,
@@ -106,6 +106,8 @@ class CompiledExchange(Queries):
         """
         assert event_rows is None or event_rows >= EVENTS_PER_STEP, "a step needs room for its events"
         self._call: Callable[..., int] = exact_entry(hot_entry, 10, HOT)
+        self._entry: Callable[..., int] = hot_entry  # what that was made of
+        self._driven = False
         self._venue = venue
         self._memory = MarketMemory(venue, first_rows, lambda *numbers: self._operate(OP_ENTER, *numbers))
         self._registry = Registry()
@@ -189,6 +191,39 @@ class CompiledExchange(Queries):
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────
 
+    def drive(self, rows: np.ndarray, out: np.ndarray, go: Callable[..., int]) -> np.ndarray:
+        """Let somebody else run the commands that he writes to `rows` one by one, and give their events, which begin in `out`.
+
+        `go(handle, state, events, world)` lets the entry that lies at `handle` run up to one row after the other, from 0, and
+        gives DONE, or what else the entry answered: then it is called again. While this lasts nobody else may ask.
+        """
+        self.settle()
+        world = self._memory.world
+        begun = Begun(rows, out, len(out))
+        self._unread = NO_EVENTS
+        world["row"] = world["event_count"] = world["ref"] = 0
+        try:
+            self._begun = begun
+            self._hold(begun)
+            self._driven = True
+            while (ended := go(entry_handle(self._entry), self._memory.state, begun.out, self._memory.arrays[AT_WORLD])) != DONE:
+                if ended == GROW:
+                    self._memory.grow_short()
+                elif ended == FULL:
+                    self._lengthen(begun)
+                else:
+                    assert ended == RARE, "a feed has no cold commands"
+                    self._call, self._entry = whole_entry(), engine_entry
+            events = begun.out[: int(world["event_count"])]
+            self._unread = events
+            self._driven = False
+            self._release()
+        except BaseException:
+            self._driven = False
+            self.settle()
+            raise
+        return events
+
     def _begin_single(self, cold: Command | None = None, payload: dict[str, Any] | None = None) -> Begun:
         """Give what stands in row 0, to be run into the own events."""
         return Begun(self._command, self._scratch, len(self._scratch), cold, payload)
@@ -229,7 +264,7 @@ class CompiledExchange(Queries):
             elif ended == COLD:
                 self._perform(begun)
             elif ended == RARE:
-                self._call = whole_entry()
+                self._call, self._entry = whole_entry(), engine_entry
 
     def _lengthen(self, begun: Begun) -> None:
         """Make room for more events, in a longer array if it comes to that."""
@@ -295,6 +330,8 @@ class CompiledExchange(Queries):
         """
         if self._forged:
             raise AuditError(_FORGED)
+        if self._driven:
+            raise MisuseError("a backtest is running in this market; what is to be known of it is on the strategy's desk")
         world = self._memory.world
         self._memory.settle()
         if self._begun is None:
