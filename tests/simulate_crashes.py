@@ -138,7 +138,7 @@ def counted(work: Callable[[int, Counts], None], seed: int) -> Counts:
     counts: Counts = collections.Counter()
     try:
         work(seed, counts)
-    except Exception as error:
+    except BaseException as error:
         error.add_note(f"seed {seed}")
         raise
     return counts
