@@ -3,6 +3,7 @@
 loaders    files become typed rows of integers, or one clear error
 bitstamp   creates, re-pricings and cancels in; every fill compared with the venue's own
 lobster    messages in; every row compared with the venue's own book
+flow       a venue's orders as a feed for a market: real order flow for backtests
 """
 
 from __future__ import annotations
