@@ -1,4 +1,4 @@
-"""Measures everything: the order book and its rivals, exchange, wheel, hashing, journal, keeping, the worst, the reference.
+"""Measures everything: the order book and its rivals, exchange, wheel, hashing, journal, keeping, backtests, worst, reference.
 
     python benchmarks/bench.py [--quick] [--runs 5] [--only book,exchange] [--no-rivals] [--no-append]
 
@@ -15,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import bench_backtest
 import bench_book
 import bench_exchange
 import bench_expiry
@@ -65,6 +66,11 @@ def storage(scale: int, runs: int, **_: bool) -> Told:
     return bench_storage.measured(MILLION // scale, runs), []
 
 
+def backtest(scale: int, runs: int, **_: bool) -> Told:
+    """Measure backtests."""
+    return bench_backtest.measured(MILLION // scale, runs), []
+
+
 def worst(scale: int, runs: int, **_: bool) -> Told:
     """Measure the worst calls beside a million orders, growth, memory."""
     return bench_worst.measured(MILLION // scale, 20_000 // scale, runs), []
@@ -82,6 +88,7 @@ PARTS: Final[dict[str, Callable[..., Told]]] = {
     "hashing": hashing,
     "ledger": ledger,
     "storage": storage,
+    "backtest": backtest,
     "worst": worst,
     "reference": reference,
 }

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import bench
+import bench_backtest
 import bench_book
 import bench_exchange
 import bench_hashing
@@ -223,3 +224,11 @@ def test_the_storage_benchmark_commits_the_same_market_in_every_batch():
     assert len(commits[1]) == 5
     assert len(publish[1]) == 1
     assert len(back[1]) == 2
+
+
+@pytest.mark.unaudited
+def test_the_backtest_benchmark_trades_the_same_with_events_and_without():
+    runs, calls, grid = bench_backtest.measured(300, 1)
+    assert len(runs[1]) == 5
+    assert runs[1][1][-1] == runs[1][3][-1] != runs[1][2][-1] == runs[1][4][-1]
+    assert len(calls[1]) == len(grid[1]) == 1
