@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from rightsx.border import word
 from rightsx.replay.bitstamp import BitstampReplay, replay_bitstamp, venue_story
+from rightsx.replay.flow import VenueFlow, bitstamp_flow
 from rightsx.replay.loaders import load_bitstamp, load_lobster
 from rightsx.replay.lobster import LobsterReplay, replay_lobster
 
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["BitstampReplay", "LobsterReplay", "replay_bitstamp", "replay_file", "replay_lobster", "venue_story"]
+__all__ = [
+    "BitstampReplay",
+    "LobsterReplay",
+    "VenueFlow",
+    "bitstamp_flow",
+    "load_bitstamp",
+    "load_lobster",
+    "replay_bitstamp",
+    "replay_file",
+    "replay_lobster",
+    "venue_story",
+]
 
 FORMATS: Final = {"bitstamp": "bitstamp", "lobster": "lobster"}
 
