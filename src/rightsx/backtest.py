@@ -33,6 +33,7 @@ import numpy as np
 from rightsx._jit import open_kernel
 from rightsx.border import span_ns, switch
 from rightsx.errors import MisuseError
+from rightsx.frames import Frame, frame
 from rightsx.marketdata import MarketData
 from rightsx.progress import Bar
 from rightsx.protocol import (
@@ -231,10 +232,10 @@ class BacktestResult:
     at value has lost from a height.
     """
 
-    commands: np.ndarray
-    events: np.ndarray
-    fills: np.ndarray
-    equity: np.ndarray
+    commands: Frame
+    events: Frame
+    fills: Frame
+    equity: Frame
     data: MarketData
     account: int
     sums: dict[str, int] = field(default_factory=dict)
@@ -587,7 +588,9 @@ def _result(run: _Run, before: tuple[int, np.ndarray]) -> BacktestResult:
     """Follow the account through the events of a run."""
     story = _Story(run, np.concatenate([np.zeros(0, EVENT), *run.marked]), before)
     commands, events = (column.all() if run.keeps else column.all()[:0] for column in (run.commands, run.events))
-    return BacktestResult(commands, events, story.fills, story.equity, run.data, run.account, story.sums)
+    return BacktestResult(
+        frame(commands), frame(events), frame(story.fills), frame(story.equity), run.data, run.account, story.sums
+    )
 
 
 class _Story:
@@ -667,7 +670,7 @@ class _Story:
         curve = np.zeros(len(at), EQUITY)
         curve["time_ns"] = events["time_ns"]
         curve["cash"] = curve["at_value"] = curve["at_bid"] = self._cash.at(at)
-        quotes = run.data.quotes
+        quotes = run.data.quotes.view(np.ndarray)
         for series, units in self._units.items():
             held = units.at(at)
             curve["units"] += held

@@ -21,6 +21,7 @@ import numpy as np
 from rightsx.border import span_ns
 from rightsx.errors import MisuseError
 from rightsx.eventbook import TRADE
+from rightsx.frames import Frame, frame
 from rightsx.protocol import BPS, INT64_MAX, Refusal
 from rightsx.vocabulary import integer
 
@@ -49,7 +50,7 @@ BAR: Final = np.dtype(
 
 def bars(
     trades: np.ndarray, *, every: str | int | timedelta | None = None, count: int | None = None, volume: int | None = None
-) -> np.ndarray:
+) -> Frame:
     """Draw up the bars of TRADE[n], which are in order of time; gives BAR[k].
 
     One of three says where a bar ends: `every`, a span such as "1h" or ns, on the clock of UTC; `count` trades; or `volume`,
@@ -69,7 +70,7 @@ def bars(
     if (np.diff(trades["time_ns"]) < 0).any():
         raise MisuseError("trades went back in time; they are due in order")
     order = np.argsort(trades["series"], kind="stable")
-    rows = trades[order]
+    rows = trades.view(np.ndarray)[order]
     if every is not None:
         length = span_ns("every", every)
         if length < 1:
@@ -79,10 +80,10 @@ def bars(
         made = _summed(rows, first)
         made["start_ns"] = buckets[first] * length
         made["end_ns"] = made["start_ns"] + length
-        return made
+        return frame(made)
     size = _size("count", count) if volume is None else _size("volume", volume)
     steps = np.ones(len(rows), np.int64) if volume is None else rows["qty"]
-    return _summed(rows, _cuts(rows["series"], steps, size))
+    return frame(_summed(rows, _cuts(rows["series"], steps, size)))
 
 
 def _size(name: str, given: int | None) -> int:

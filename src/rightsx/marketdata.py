@@ -51,6 +51,7 @@ from rightsx.eventbook import (
     TRADES,
     event_entry,
 )
+from rightsx.frames import Frame, frame
 from rightsx.protocol import BPS, EVENT, Refusal, Side
 from rightsx.views import Ladder, Level
 from rightsx.vocabulary import integer
@@ -225,14 +226,14 @@ class MarketData:
         return kept[0]
 
     @property
-    def trades(self) -> np.ndarray:
+    def trades(self) -> Frame:
         """All trades so far, TRADE[n]; empty if they are not kept."""
-        return self._column(TRADES, TRADE)
+        return frame(self._column(TRADES, TRADE))
 
     @property
-    def quotes(self) -> np.ndarray:
+    def quotes(self) -> Frame:
         """What was best after each command that changed it, QUOTE[n], per series; empty if they are not kept."""
-        return self._column(QUOTES, QUOTE)
+        return frame(self._column(QUOTES, QUOTE))
 
     # ── what stands now ──────────────────────────────────────────────────────────────────────────
 
@@ -245,7 +246,7 @@ class MarketData:
         """Give v(t) of a series: what a unit redeems for now. O(1)."""
         return int(self._card(series)["value"])
 
-    def levels(self, series: int, side: str | Side, most: int | None = None) -> np.ndarray:
+    def levels(self, series: int, side: str | Side, most: int | None = None) -> Frame:
         """Give the best levels of a side, best first (L2), as SHOWN[k]: price, quantity shown, orders. O(k)."""
         self._card(series)
         number = 2 * int(series) + word("side", side, SIDES) - 1
@@ -254,7 +255,7 @@ class MarketData:
             wanted = count if most is None else min(count, integer("most", most, Refusal.BadQuantity))
             found = self._call(self._tables.state, LEVEL, number, wanted, 0, 0)
             if found < count or (most is not None and found >= most):
-                return self._tables.arrays[LEVELS][:found].copy()
+                return frame(self._tables.arrays[LEVELS][:found].copy())
             count *= 2
             self._tables.grow(LEVELS, count)
 
@@ -263,7 +264,7 @@ class MarketData:
         bids, asks = ([Level(*row) for row in self.levels(series, side, most).tolist()] for side in (Side.BUY, Side.SELL))
         return Ladder(f"series {series}", bids, asks)
 
-    def orders(self, series: int, side: str | Side) -> np.ndarray:
+    def orders(self, series: int, side: str | Side) -> Frame:
         """Give every order that stands on a side in the order in which they would trade (L3), QUEUED[k]. O(k)."""
         self._card(series)
         number = 2 * int(series) + word("side", side, SIDES) - 1
@@ -271,7 +272,7 @@ class MarketData:
             most = len(self._tables.arrays[QUEUES])
             found = self._call(self._tables.state, QUEUE, number, most, 0, 0)
             if found <= most:
-                return self._tables.arrays[QUEUES][:found].copy()
+                return frame(self._tables.arrays[QUEUES][:found].copy())
             self._tables.grow(QUEUES, 1 << found.bit_length())
 
     def place_of(self, order_id: int) -> dict[str, int] | None:
@@ -281,7 +282,7 @@ class MarketData:
         row = self._tables.arrays[QUEUES][0]
         return {name: int(row[name]) for name in QUEUED.names or ()}
 
-    def series_table(self, *, at_ns: int | None = None) -> np.ndarray:
+    def series_table(self, *, at_ns: int | None = None) -> Frame:
         """Give a row for each listed series, SERIES_ROW[k]: its card, and at a time (of the last event) what is left of it.
 
         `discount_bps` is of the last trade's price against the value, 0 where there is none; the deadlines are told as what
@@ -299,7 +300,7 @@ class MarketData:
         table["discount_bps"][known] = BPS - ratio
         now = int(self._flow["time_ns"]) if at_ns is None else at_ns
         table["to_last_trade_ns"], table["to_expiry_ns"] = table["last_trade_ns"] - now, table["expire_ns"] - now
-        return table
+        return frame(table)
 
     @property
     def time_ns(self) -> int:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rightsx.errors import MisuseError
+from rightsx.frames import arrow_stream, to_pandas, to_polars
 from rightsx.progress import Bar
 from rightsx.views import text_table
 
@@ -64,6 +65,18 @@ class Sweep:
     def to_dict(self) -> dict[str, list[Any]]:
         """Give the columns as lists of Python's numbers and words."""
         return {name: column.tolist() for name, column in self.columns.items()}
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Give the table as a stream of Arrow's, by the PyCapsule protocol. `MisuseError` without the extra `arrow`."""
+        return arrow_stream(self.columns, requested_schema)
+
+    def to_polars(self) -> Any:
+        """Give a polars DataFrame; `MisuseError` where polars or the extra `arrow` is missing."""
+        return to_polars(self.columns)
+
+    def to_pandas(self) -> Any:
+        """Give a pandas DataFrame; `MisuseError` where pandas is missing."""
+        return to_pandas(self.columns)
 
     def __repr__(self) -> str:
         """Show the first rows."""
