@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "the same name must stand beside it.",
     )
     replay.add_argument("file", type=Path, metavar="FILE")
-    replay.add_argument("--format", required=True, choices=("bitstamp", "lobster"), help="who wrote the file")
+    replay.add_argument("--format", required=True, choices=("bitstamp", "databento", "lobster"), help="who wrote the file")
     replay.add_argument("--quiet", action="store_true", help="no progress bar")
 
     run = commands.add_parser(

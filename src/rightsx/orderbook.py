@@ -12,6 +12,7 @@ an order of account 0 belongs to nobody.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -42,7 +43,7 @@ from rightsx.views import Ladder, Level
 from rightsx.vocabulary import COMMANDS, command, integer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rightsx.engine.barebook import CompiledBook
 
@@ -376,10 +377,16 @@ class OrderBook:
         bids, asks = ([Level(*row) for row in self._twin.depth(book, side, levels)] for side in (Side.BUY, Side.SELL))
         return Ladder(title=f"book {book}", bids=bids, asks=asks)
 
-    def queue(self, book: int, side: str | Side) -> list[tuple[int, int, int]]:
-        """List (order id, price, open quantity) of one side in the order in which it would trade."""
+    def queue(self, book: int, side: str | Side, *, price: int | None = None) -> list[tuple[int, int, int]]:
+        """List (order id, price, open quantity) of a side, or of one price, in the order in which it would trade."""
         self._check_number(book)
-        return [(order.id, order.limit, order.open_qty) for order in self._twin.orders(book, word("side", side, SIDES))]
+        chosen = word("side", side, SIDES)
+        orders: Iterable[Any] = self._twin.orders(book, chosen)
+        if price is not None:
+            worst = integer("price", price, Refusal.BadPrice)
+            orders = takewhile(lambda order: order.limit >= worst if chosen == Side.BUY else order.limit <= worst, orders)
+            orders = (order for order in orders if order.limit == worst)
+        return [(order.id, order.limit, order.open_qty) for order in orders]
 
     def open_qty(self, order_id: int) -> int:
         """Give what is open of an order: 0 if it is not live. O(1)."""

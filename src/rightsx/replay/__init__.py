@@ -3,6 +3,7 @@
 loaders    files become typed rows of integers, or one clear error
 bitstamp   creates, re-pricings and cancels in; every fill compared with the venue's own
 lobster    messages in; every row compared with the venue's own book
+databento  CME's orders in; the makers of every trade compared with our queue
 flow       a venue's orders as a feed for a market: real order flow for backtests
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from rightsx.border import word
 from rightsx.replay.bitstamp import BitstampReplay, replay_bitstamp, venue_story
+from rightsx.replay.databento import DatabentoReplay, load_databento, replay_databento
 from rightsx.replay.flow import VenueFlow, bitstamp_flow
 from rightsx.replay.loaders import load_bitstamp, load_lobster
 from rightsx.replay.lobster import LobsterReplay, replay_lobster
@@ -22,18 +24,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BitstampReplay",
+    "DatabentoReplay",
     "LobsterReplay",
     "VenueFlow",
     "bitstamp_flow",
     "load_bitstamp",
+    "load_databento",
     "load_lobster",
     "replay_bitstamp",
+    "replay_databento",
     "replay_file",
     "replay_lobster",
     "venue_story",
 ]
 
-FORMATS: Final = {"bitstamp": "bitstamp", "lobster": "lobster"}
+FORMATS: Final = {"bitstamp": "bitstamp", "databento": "databento", "lobster": "lobster"}
 
 
 def replay_file(
@@ -41,11 +46,13 @@ def replay_file(
     *,
     form: str,
     progress: Callable[[int, int], None] | None = None,
-) -> BitstampReplay | LobsterReplay:
-    """Load a file of the format `form` (bitstamp or lobster) and replay it through a new `OrderBook`.
+) -> BitstampReplay | DatabentoReplay | LobsterReplay:
+    """Load a file of the format `form` (bitstamp, databento or lobster) and replay it through a new `OrderBook`.
 
-    Raises `MisuseError` for another format, `InputFileError` for a wrong file.
+    Raises `MisuseError` for another format or a missing extra, `InputFileError` for a wrong file.
     """
     if word("format", form, FORMATS) == "bitstamp":
         return replay_bitstamp(load_bitstamp(path), progress=progress)
+    if form == "databento":
+        return replay_databento(load_databento(path), progress=progress)
     return replay_lobster(load_lobster(path), progress=progress)

@@ -1,0 +1,283 @@
+"""Reads CME's order flow (Databento MBO) and asks our book, before each trade, whose turn it is.
+
+    A, C, M (added, cancelled, modified) ──► OrderBook ─┐ whose turn is it?
+    T, F    (a trade, and the makers it met) ───────────┴─► agreement, maker by maker
+
+The book is told what the venue tells of resting orders. At a trade its queue at that price says which makers should be met
+and for how much; the F records say which were. Then those are taken out, so that one difference counts once. By the
+venue's rules, as far as they are ours: price, then time; a modify to less keeps the place, to another price or to more it
+does not (R38). Within an instant a venue may tell of a new order before those are gone that it would meet: such a one waits
+until it can rest.
+
+What differs, and why, as far as the file shows it
+- *own orders*: a maker whose turn it was is cancelled at the same instant, unfilled: it was the taker's own, and the venue's
+  protection took it out (R42, `cancel_maker`). Passing over those, the rest must agree exactly.
+- *icebergs*: a maker fills more than it showed, or is told once for several turns, because it showed its next part within the
+  sweep (R40); how much is hidden no message says.
+- *others* are neither.
+
+Needs the extra `databento` (databento-dbn). Prices are 1e-9 of the currency, times ns UTC. O(messages + trades × orders).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from rightsx.errors import InputFileError, MisuseError
+from rightsx.orderbook import OrderBook
+from rightsx.replay.lobster import MISMATCHES_SHOWN, PROGRESS_STEP
+from rightsx.views import text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MBO: Final = np.dtype(
+    [
+        ("ts_event", "<i8"),
+        ("order_id", "<i8"),
+        ("price", "<i8"),
+        ("size", "<i8"),
+        ("sequence", "<i8"),
+        ("action", "S1"),  # Add, Cancel, Modify, Trade, Fill, cleaR
+        ("side", "S1"),  # Bid, Ask, None
+        ("flags", "u1"),
+    ]
+)
+SIDES: Final = {b"B": "buy", b"A": "sell"}
+_MOST_ID: Final = 2**63 - 1
+
+
+class DatabentoFeed(NamedTuple):
+    """A whole MBO file: MBO[n] in the order of the file."""
+
+    path: Path
+    messages: np.ndarray
+
+
+def load_databento(path: Path | str) -> DatabentoFeed:
+    """Read a DBN file of MBO records, `.zst` or plain. O(records).
+
+    Raises `MisuseError` where the extra `databento` is missing, `InputFileError` for a file that is none, or is cut off.
+    """
+    place = Path(path)
+    try:
+        from databento_dbn import DBNDecoder, DBNError, MBOMsg  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise MisuseError("Databento's files need the package databento-dbn: pip install 'rightsx[databento]'") from None
+    raw, decoder = _bytes_of(place), DBNDecoder()
+    try:
+        decoder.write(raw)
+        records = decoder.decode()
+    except (DBNError, ValueError) as error:
+        raise InputFileError(place, 0, f"a DBN file was expected: {error}") from error
+    if decoder.buffer():
+        raise InputFileError(
+            place, 0, f"whole records were expected; {len(decoder.buffer())} bytes are left of one that is cut off"
+        )
+    messages = [record for record in records if isinstance(record, MBOMsg)]
+    if not messages:
+        raise InputFileError(place, 0, f"MBO records were expected; none is among {len(records) - 1} records")
+    rows = np.zeros(len(messages), MBO)
+    for name in ("ts_event", "order_id", "price", "size", "sequence"):
+        rows[name] = [getattr(message, name) for message in messages]
+    rows["action"], rows["side"] = ([str(getattr(message, name)) for message in messages] for name in ("action", "side"))
+    rows["flags"] = [int(message.flags) for message in messages]
+    return DatabentoFeed(place, rows)
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Read a file, and unpack it."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputFileError(path, 0, f"a readable file was expected: {error.strerror or error}") from error
+    if path.suffix != ".zst":
+        return raw
+    try:
+        import zstandard  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise MisuseError("files packed with zstd need the package zstandard: pip install 'rightsx[databento]'") from None
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+            unpacked: bytes = stream.read()
+    except zstandard.ZstdError as error:
+        raise InputFileError(path, 0, f"sound .zst data were expected: {error}") from error
+    return unpacked
+
+
+# ── the book beside the venue ────────────────────────────────────────────────────────────────────
+
+Makers = list[tuple[int, int]]  # order and units, in the order in which they trade
+
+
+@dataclass
+class _Beside:
+    """Our book beside the venue's messages."""
+
+    rows: list[Any]
+    book: OrderBook = field(default_factory=OrderBook)
+    counts: Counter[str] = field(default_factory=Counter)
+    mismatches: list[str] = field(default_factory=list)
+    waiting: dict[int, tuple[bytes, int, int]] = field(default_factory=dict)  # orders that would cross: side, price, size
+
+    def tell(self, at: int) -> int:
+        """Take one message, or a trade with its fills; gives the row that is next."""
+        _, order_id, price, size, _, action, side, _ = self.rows[at]
+        if action == b"T":
+            return self._trade(at)
+        if action == b"R":
+            self.book, self.waiting = OrderBook(), {}
+        elif action == b"C":
+            self.waiting.pop(order_id, None)
+            if self.book.open_qty(order_id):
+                self.book.cancel(order_id=order_id)
+        elif action in (b"A", b"M"):
+            self._change(order_id, side, price, size)
+        self._rest_waiting()
+        return at + 1
+
+    def _change(self, order_id: int, side: bytes, price: int, size: int) -> None:
+        """Let an order stand so, in its place if it may keep that."""
+        self.waiting.pop(order_id, None)
+        if side not in SIDES or not 0 < order_id <= _MOST_ID or size < 1:
+            self.counts["left out"] += 1
+        elif not self.book.open_qty(order_id):
+            self.waiting[order_id] = side, price, size
+        elif not self.book.amend(order_id=order_id, price=price, qty=size):
+            self.book.cancel(order_id=order_id)
+            self.waiting[order_id] = side, price, size
+
+    def _rest_waiting(self) -> None:
+        """Let those rest that waited, in their order, as far as they cross nothing any more."""
+        for order_id, (side, price, size) in list(self.waiting.items()):
+            if self.book.place(order_id=order_id, side=SIDES[side], price=price, qty=size, post_only=True):
+                del self.waiting[order_id]
+
+    def _trade(self, at: int) -> int:
+        """Compare a trade's makers with our queue, and take out what traded."""
+        time, _, price, size, _, _, side, _ = self.rows[at]
+        after = at + 1
+        while after < len(self.rows) and self.rows[after][5] == b"F":
+            after += 1
+        fills = [(row[1], row[3], row[6]) for row in self.rows[at + 1 : after]]
+        if side in SIDES:
+            other = b"A" if side == b"B" else b"B"
+            makers = [(order_id, qty) for order_id, qty, own_side in fills if own_side == other]
+            queue = [(order_id, qty) for order_id, _, qty in self.book.queue(0, SIDES[other], price=price)]
+            self._compare(at, makers, queue, size, self._gone(after, time, makers))
+        else:
+            self.counts["of an auction"] += 1
+        for order_id, qty, _ in fills:
+            left = self.book.open_qty(order_id) - qty
+            if left > 0:
+                self.book.amend(order_id=order_id, qty=left)
+            elif left > -qty:
+                self.book.cancel(order_id=order_id)
+        self._rest_waiting()
+        return after
+
+    def _gone(self, after: int, time: int, makers: Makers) -> set[int]:
+        """List the orders that are cancelled or changed at the instant of a trade, and do not trade in it."""
+        gone: set[int] = set()
+        traded = {order_id for order_id, _ in makers}
+        while after < len(self.rows) and self.rows[after][0] == time:
+            row = self.rows[after]
+            (traded if row[5] == b"F" else gone).add(row[1])
+            after += 1
+        return gone - traded
+
+    def _compare(self, at: int, makers: Makers, queue: Makers, size: int, gone: set[int]) -> None:
+        """Say how the venue's makers answer ours."""
+        shown = dict(queue)
+        ours = first_of(queue, size)
+        others = first_of([one for one in queue if one[0] not in gone], size)
+        if ours == makers:
+            outcome = "exact"
+        elif others == makers:
+            outcome = "own orders"
+        elif sorted(makers) in (sorted(ours), sorted(others)) or any(qty > shown.get(order_id, qty) for order_id, qty in makers):
+            outcome = "icebergs"
+        else:
+            outcome = "others"
+            self.mismatches.append(f"message {at}: the venue met {makers[:4]}, our queue is {queue[:4]}")
+        self.counts[outcome] += 1
+        self.counts["makers"] += len(makers)
+
+
+def first_of(queue: Makers, size: int) -> Makers:
+    """Give the makers that a taker of a size meets.
+
+    >>> first_of([(1, 2), (2, 5)], 4)
+    [(1, 2), (2, 2)]
+    """
+    met = []
+    for order_id, qty in queue:
+        if size <= 0:
+            break
+        met.append((order_id, min(qty, size)))
+        size -= qty
+    return met
+
+
+@dataclass(frozen=True)
+class DatabentoReplay:
+    """How far our queue says what CME did; `str` shows the table. Each trade is one of `exact` to `others`."""
+
+    path: str
+    messages: int
+    trades: int
+    exact: int
+    own_orders: int
+    icebergs: int
+    others: int
+    of_an_auction: int
+    makers: int
+    mismatches: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every trade is as our queue says, or differs for a reason that the file shows."""
+        return not self.others
+
+    def __str__(self) -> str:
+        """Show the counts and their reasons."""
+        rows: list[tuple[str, object, str]] = [
+            ("messages", self.messages, ""),
+            ("trades", self.trades, f"{self.makers} makers; {self.of_an_auction} of an auction left out"),
+            ("- as our queue says", self.exact, f"{self.exact / max(1, self.trades):.1%}: the same makers, units and order"),
+            ("- but for own orders", self.own_orders, "makers cancelled at that instant: the taker's own"),
+            ("- icebergs", self.icebergs, "more traded than was shown, or told once for several turns"),
+            ("- others", self.others, ""),
+        ]
+        return "\n".join([text_table(("Databento MBO", "count", ""), rows, f"replay of {self.path}"), *self.mismatches])
+
+
+def replay_databento(feed: DatabentoFeed, *, progress: Callable[[int, int], None] | None = None) -> DatabentoReplay:
+    """Lead a book beside an MBO file, and compare the makers of every trade with its queue; `progress` gets (done, total)."""
+    beside = _Beside(feed.messages.tolist())
+    at, told = 0, 0
+    while at < len(beside.rows):
+        at = beside.tell(at)
+        if progress and at >= told:
+            progress(at, len(beside.rows))
+            told = at + PROGRESS_STEP
+    if progress:
+        progress(at, at)
+    counts = beside.counts
+    return DatabentoReplay(
+        path=str(feed.path),
+        messages=len(beside.rows),
+        trades=sum(counts[name] for name in ("exact", "own orders", "icebergs", "others")),
+        exact=counts["exact"],
+        own_orders=counts["own orders"],
+        icebergs=counts["icebergs"],
+        others=counts["others"],
+        of_an_auction=counts["of an auction"],
+        makers=counts["makers"],
+        mismatches=tuple(beside.mismatches[:MISMATCHES_SHOWN]),
+    )
