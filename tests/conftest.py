@@ -41,6 +41,7 @@ COVERING = {
     "test_events",
     "test_exchange",
     "test_hostile",
+    "test_marketdata",
     "test_orderbook",
     "test_random",
     "test_reports",

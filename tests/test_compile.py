@@ -54,6 +54,7 @@ def test_a_kernel_comes_after_all_that_it_calls(function):
 def test_compiling_shows_how_far_it_is_and_begins_anew_after_an_interrupt(tmp_path):
     environment = {**os.environ, "RIGHTSX_CACHE_DIR": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout, f"the interrupt was not heard: {ended.stderr}"
     begun, armed = map(int, ended.stdout.split())
     assert (begun > 10, armed) == (True, 1)
     told = ended.stderr.replace("\n", "\r").split("\r")

@@ -88,13 +88,16 @@ def test_however_events_come_they_show_the_same():
     flow = Flow(5, judged.market)
     batches = [judged.apply(*step, thorough=False) for step in flow.opening()]
     batches += [judged.apply(*flow.next(), thorough=False) for _ in range(600)]
-    whole = MarketData(event_records([event for batch in batches for event in batch]))
+    events = [event for batch in batches for event in batch]
+    whole, plain = MarketData(event_records(events)), EventDepth(events)
     apart = MarketData()
     for batch in batches:
         apart.apply(event_records(batch))
     assert whole.trades.tobytes() == apart.trades.tobytes()
     assert whole.quotes.tobytes() == apart.quotes.tobytes()
     assert whole.series_table().tobytes() == apart.series_table().tobytes()
+    for series in whole.series_table()["series"].tolist():
+        assert_alike(apart, plain, series)
 
 
 def small_market():
