@@ -192,7 +192,14 @@ def test_progress_is_silent_where_nobody_looks(monkeypatch):
 def test_warmup_says_what_is_ready_and_where_it_is_kept(tmp_path, monkeypatch, capsys):
     assert main(["warmup"]) == 0
     told = capsys.readouterr().out
-    whats = ("the order book", "plain orders of the exchange", "the whole exchange", "the timing wheel", "the hashing")
+    whats = (
+        "the order book",
+        "plain orders of the exchange",
+        "the whole exchange",
+        "the timing wheel",
+        "the hashing",
+        "the market data",
+    )
     assert all(what in told for what in whats)
     monkeypatch.setenv("RIGHTSX_CACHE_DIR", str(tmp_path))
     for name in ("0" * 20, "a" * 20, "notes"):

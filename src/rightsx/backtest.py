@@ -228,8 +228,8 @@ class BacktestResult:
     """A run: what ran, what happened, and what became of the strategy's account.
 
     Money is minor units. `profit` is the change of cash and of the position at value; it is `edge − charges − decay − expiry`.
-    `profit_at_bid` takes the position at the best bid there was, as far as there was one. `drawdown` is the most that equity
-    at value has lost from a height.
+    `profit_at_bid` takes the position at the best bid, then and now, `profit_at_price` at the price of the last trade: where
+    nobody redeems, as in a venue's flow, they are what counts. `drawdown` is the most that equity at value has lost.
     """
 
     commands: Frame
@@ -333,6 +333,8 @@ class _Run:
         count = max(int(feed["series"].max(initial=0)), int(listed["series"].max(initial=0))) + 1
         self.units, self.values = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.values[listed["series"]] = listed["value"]
+        self.before = {int(row["series"]): row for row in listed.view(np.ndarray)}  # cards as they were
+        self.seen = len(self.data.trades), len(self.data.quotes)
         for number in listed["series"].tolist() if account else ():
             held = market.holding(account=account, series=number)
             self.units[number] = 0 if held is None else held.free_qty + held.offered_qty + held.voucher_qty
@@ -616,6 +618,7 @@ class _Story:
             (
                 "profit",
                 "profit_at_bid",
+                "profit_at_price",
                 "edge",
                 "charges",
                 "decay",
@@ -690,16 +693,30 @@ class _Story:
         holder = run.market.account(run.account)
         start = cash + sum(int(units[series]) * int(run.values[series]) for series in self._units)
         end = holder.cash_free + holder.cash_locked
-        at_bid = 0
+        changed = end - cash
+        sums["profit_at_bid"] = sums["profit_at_price"] = changed
         for series in self._units:
             held = run.market.holding(account=run.account, series=series)
             count = 0 if held is None else held.free_qty + held.offered_qty + held.voucher_qty
             end += count * run.data.value_of(series)
-            at_bid += count * (run.data.top(series)["bid"] - run.data.value_of(series))
-        sums["profit"], sums["profit_at_bid"] = end - start, end + at_bid - start
+            (bid, price), (bid_then, price_then) = self._marks(run, series)
+            sums["profit_at_bid"] += count * bid - int(units[series]) * bid_then
+            sums["profit_at_price"] += count * price - int(units[series]) * price_then
+        sums["profit"] = end - start
         sums["other"] = sums["profit"] - (sums["edge"] - sums["charges"] - sums["decay"] - sums["expiry"])
         if len(curve):
             sums["drawdown"] = int((np.maximum.accumulate(curve["at_value"]) - curve["at_value"]).max())
+
+    def _marks(self, run: _Run, series: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Give the bid and the price of the last trade, now and at the beginning: what was there, or came first."""
+        before = run.before[series]
+        trades, quotes = run.data.trades.view(np.ndarray)[run.seen[0] :], run.data.quotes.view(np.ndarray)[run.seen[1] :]
+        first_trades = trades["price"][trades["series"] == series]
+        first_bids = quotes["bid"][(quotes["series"] == series) & (quotes["bid_qty"] > 0)]
+        price = int(before["last_price"]) or (int(first_trades[0]) if len(first_trades) else 0)
+        bid = int(before["bid"]) or (int(first_bids[0]) if len(first_bids) else 0)
+        last = int(first_trades[-1]) if len(first_trades) else price
+        return (run.data.top(series)["bid"], last if run.data.value_of(series) else 0), (bid, price)
 
 
 class _Steps:

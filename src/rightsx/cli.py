@@ -1,4 +1,4 @@
-"""Turns words into calls: `rightsx demo`, `replay`, `run`, `verify`, `log`, `prove`, `solvency`, `recover`, `keygen`, `warmup`.
+"""Turns words into calls: `rightsx demo`, `replay`, `backtest`, `simulate`, `run`, `verify`, `log`, and so on.
 
 Each command imports what it needs when it runs, so that `--help` is instant. Results go to standard
 output, progress and errors to standard error, and the exit code says how it went:
@@ -24,7 +24,7 @@ from rightsx.errors import AuditError, CorruptionError, DivergenceError, InputFi
 from rightsx.progress import Bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 HOLDS: Final = 0
 FAILS: Final = 1
@@ -73,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument("--format", required=True, choices=("bitstamp", "databento", "lobster"), help="who wrote the file")
     replay.add_argument("--quiet", action="store_true", help="no progress bar")
 
+    _add_quant_commands(commands)
+
     run = commands.add_parser(
         "run",
         help="run a market written as text and check what it expects",
@@ -94,6 +96,47 @@ def parser() -> argparse.ArgumentParser:
     )
     warmup.add_argument("--prune", action="store_true", help="remove what was compiled for other versions")
     return top
+
+
+def _add_quant_commands(commands: Any) -> None:
+    """Describe what is for trying strategies and listings."""
+    backtest = commands.add_parser(
+        "backtest",
+        help="run a strategy against real order flow",
+        description="Let the orders of a Bitstamp file through a market while a strategy trades against them. STRATEGY is a file "
+        "and a name in it: a function step(view, memory, orders), or a class made of rightsx.backtest.Strategy. "
+        "A step's memory is the file's MEMORY, or eight zeros. The series is number 1.",
+        epilog="example: rightsx backtest 2015-05-01.log.xz --strategy quotes.py:step --latency 20ms --html report.html",
+    )
+    backtest.add_argument("file", type=Path, metavar="FILE")
+    backtest.add_argument("--strategy", required=True, metavar="FILE.py:NAME")
+    backtest.add_argument("--latency", default="0s", metavar="SPAN", help="how late orders arrive, as 20ms or 1s (default 0s)")
+    backtest.add_argument("--every", default="1s", metavar="SPAN", help="interval of a class's on_market (default 1s)")
+    backtest.add_argument("--cash", type=_whole, default=10**12, metavar="N", help="minor units the strategy has (default 10^12)")
+    backtest.add_argument("--units", type=_whole, default=100_000, metavar="N", help="units it has (default 100000)")
+    backtest.add_argument("--taker-bps", type=_whole, default=0, metavar="N", help="the taker's fee (default 0)")
+    backtest.add_argument("--maker-bps", type=_whole, default=0, metavar="N", help="the maker's fee (default 0)")
+    backtest.add_argument("--qty-unit", type=_whole, default=10_000, metavar="N", help="1e-8 BTC that are a unit (default 10000)")
+    backtest.add_argument("--html", type=Path, metavar="FILE", help="write a page of pictures (extra plot)")
+    backtest.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    simulate = commands.add_parser(
+        "simulate",
+        help="make up a market of rights from agents",
+        description="Play a seeded market from presale to expiry: holders who use, hoard and give up, newcomers, makers. "
+        "Says what the merchant got, and how much of the face was used, rescued by resale, decayed, or lost.",
+    )
+    simulate.add_argument("--days", type=_whole, default=60, metavar="N", help="from listing to expiry (default 60)")
+    simulate.add_argument("--par", type=_whole, default=10_000, metavar="N", help="face of a unit, minor units (default 10000)")
+    simulate.add_argument("--issue-price", type=_whole, default=7_000, metavar="N", help="what it is sold for (default 7000)")
+    simulate.add_argument("--steps", type=_whole, default=0, metavar="N", help="decay steps over the last half (default 0)")
+    simulate.add_argument("--holders", type=_whole, default=300, metavar="N", help="people in the presale (default 300)")
+    simulate.add_argument(
+        "--hazard", type=float, default=12.0, metavar="X", help="how often a year a unit is needed (default 12)"
+    )
+    simulate.add_argument("--seed", type=int, default=1, metavar="N", help="another seed, another market (default 1)")
+    simulate.add_argument("--to", type=Path, metavar="FILE.npz", help="write commands, events and trades for NumPy")
+    simulate.add_argument("--html", type=Path, metavar="FILE", help="write a page of pictures (extra plot)")
 
 
 def _add_store_commands(commands: Any) -> None:
@@ -216,6 +259,8 @@ def _chosen(command: str) -> Callable[[Any], int]:
     return {
         "demo": _demo,
         "replay": _replay,
+        "backtest": _backtest,
+        "simulate": _simulate,
         "run": _run,
         "verify": _verify,
         "log": _log,
@@ -287,6 +332,102 @@ def _replay(options: Any) -> int:
         bar.close()
     print(result)
     return HOLDS if result.agrees else FAILS
+
+
+def _backtest(options: Any) -> int:
+    import numpy as np  # noqa: PLC0415
+
+    from rightsx.backtest import Strategy, backtest  # noqa: PLC0415
+    from rightsx.replay import bitstamp_flow, load_bitstamp  # noqa: PLC0415
+
+    made, names = _strategy(options.strategy)
+    flow = bitstamp_flow(load_bitstamp(options.file), qty_unit=options.qty_unit)
+    market = flow.market(maker_bps=options.maker_bps, taker_bps=options.taker_bps)
+    account = int(market.open_account())
+    for verb, given in (
+        ("deposit", {"amount": options.cash + options.units}),
+        ("subscribe", {"series": 1, "qty": options.units}),
+    ):
+        if any(given.values()) and (verb == "deposit" or options.units):
+            getattr(market, verb)(account=account, **given)
+    memory = None if isinstance(made, Strategy) else names.get("MEMORY", np.zeros(8, np.int64))
+    with _page(options.html):
+        result = backtest(
+            market, flow.commands, made, account=account, memory=memory, latency=options.latency, every=options.every,
+            progress=not options.quiet,
+        )  # fmt: skip
+        print(result)
+        if options.html is not None:
+            from rightsx.pages import write_backtest  # noqa: PLC0415
+
+            title = f"{options.strategy} on {options.file.name}"
+            write_backtest(result, options.html, title=title, command=_command())
+            print(f"\npictures: {options.html}")
+    return HOLDS
+
+
+def _simulate(options: Any) -> int:
+    import numpy as np  # noqa: PLC0415
+
+    from rightsx.simulate import Crowd, Listing, simulate  # noqa: PLC0415
+    from rightsx.views import text_table  # noqa: PLC0415
+
+    listing = Listing(par=options.par, issue_price=options.issue_price, days=options.days, steps=options.steps)
+    with _page(options.html):
+        found = simulate(listing, Crowd(holders=options.holders, hazard=options.hazard), seed=options.seed)
+        rows = [
+            (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.1%}")
+            for name, value in found.sums.items()
+        ]
+        print(text_table(("simulation", ""), rows))
+        if options.to is not None:
+            np.savez_compressed(options.to, commands=found.commands, events=found.events, trades=found.data.trades)
+            print(f"\ncommands, events, trades: {options.to}")
+        if options.html is not None:
+            from rightsx.pages import write_simulation  # noqa: PLC0415
+
+            write_simulation(found, options.html, command=_command())
+            print(f"\npictures: {options.html}")
+    return HOLDS
+
+
+@contextlib.contextmanager
+def _page(path: Path | None) -> Iterator[None]:
+    """See that a page can be written and drawn before the work that it is to show."""
+    if path is not None:
+        from rightsx.plot import check_drawing  # noqa: PLC0415
+
+        check_drawing()
+        with path.open("a"):
+            pass
+    yield
+
+
+def _command() -> str:
+    """Give the words that this was called with."""
+    return " ".join(["rightsx", *sys.argv[1:]])
+
+
+def _strategy(words: str) -> tuple[Any, dict[str, Any]]:
+    """Load what a strategy's file calls by a name, and all of its names."""
+    import runpy  # noqa: PLC0415
+
+    from rightsx.backtest import Strategy  # noqa: PLC0415
+
+    file, colon, name = words.rpartition(":")
+    if not colon or not name:
+        raise MisuseError(f"--strategy was {words!r}; a file and a name in it are due, as quotes.py:step")
+    if not Path(file).is_file():
+        raise MisuseError(f"--strategy names {file}; there is no such file")
+    names = runpy.run_path(file)
+    if name not in names:
+        raise MisuseError(f"{file} has no {name!r}")
+    made = names[name]
+    if isinstance(made, type) and issubclass(made, Strategy):
+        return made(), names
+    if not callable(made):
+        raise MisuseError(f"{name} in {file} is a {type(made).__name__}; a function or a Strategy is due")
+    return made, names
 
 
 def _run(options: Any) -> int:

@@ -32,14 +32,19 @@ SIZE: Final = (8.0, 4.5)
 HOUR_NS: Final = DAY_NS // 24
 
 
+def check_drawing() -> Any:
+    """Give matplotlib's Figure, or raise `MisuseError` where the extra `plot` is missing."""
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise MisuseError("pictures need the package matplotlib: pip install 'rightsx[plot]'") from None
+    return Figure
+
+
 def _axes(ax: Any, *, title: str, across: str, up: str) -> Any:
     """Give the axes to draw into, with their words."""
     if ax is None:
-        try:
-            from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-        except ImportError:
-            raise MisuseError("pictures need the package matplotlib: pip install 'rightsx[plot]'") from None
-        ax = Figure(figsize=SIZE, layout="constrained").subplots()
+        ax = check_drawing()(figsize=SIZE, layout="constrained").subplots()
     ax.set_title(title, loc="left", fontsize=11)
     ax.set_xlabel(across)
     ax.set_ylabel(up)

@@ -1,6 +1,6 @@
 """Compiles every kernel ahead of time: for images of servers, for the first minute of a class, for a clean benchmark.
 
-    rightsx warmup      →  the order book, the exchange, the timing wheel, the hashing, the order book for C; where they are kept
+    rightsx warmup      →  order book, exchange, timing wheel, hashing, market data, the order book for C; where they are kept
 
 Compiled code of other versions of rightsx, numba or Python stays beside it until `prune` removes it.
 """
@@ -56,7 +56,7 @@ def warm_up() -> Warmth:
 
     >>> from rightsx.warmup import warm_up
     >>> [entry.what for entry in warm_up().entries][3:]  # doctest: +SKIP
-    ['the timing wheel', 'the hashing', 'the order book for C']
+    ['the timing wheel', 'the hashing', 'the market data', 'the order book for C']
     """
     entries = []
     for what, make in _makers():
@@ -74,6 +74,7 @@ def _makers() -> list[tuple[str, Callable[[], object]]]:
     from rightsx.exchange import Exchange  # noqa: PLC0415
     from rightsx.expiry import TimingWheel  # noqa: PLC0415
     from rightsx.hashing import HASH_BYTES, node_hashes  # noqa: PLC0415
+    from rightsx.marketdata import MarketData  # noqa: PLC0415
     from rightsx.orderbook import OrderBook  # noqa: PLC0415
 
     makers: list[tuple[str, Callable[[], object]]] = [
@@ -82,6 +83,7 @@ def _makers() -> list[tuple[str, Callable[[], object]]]:
         ("the whole exchange", whole_entry),
         ("the timing wheel", TimingWheel),
         ("the hashing", lambda: node_hashes(np.zeros((0, HASH_BYTES), np.uint8))),
+        ("the market data", MarketData),
     ]
     return [*makers, ("the order book for C", addresses)] if _jit.COMPILED else makers
 
