@@ -61,6 +61,8 @@ def test_a_frame_shows_itself_and_its_columns_as_numpy_does(data):
     text = repr(data.trades)
     assert text.startswith("18 rows, the first 10")
     assert "price" in text
+    assert "2026-01-01 00:00:00" in text
+    assert "180.00 d" in repr(data.series_table())
     assert "<table" in data.trades._repr_html_()
     assert repr(data.trades["price"]) == repr(np.array(data.trades["price"]))
     column = data.trades["price"].view(Frame)

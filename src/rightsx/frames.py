@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rightsx.errors import MisuseError
+from rightsx.protocol import DAY_NS
 from rightsx.views import html_table, text_table
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Frame(np.ndarray):
 
     def _table(self) -> tuple[list[str], list[list[object]], str]:
         columns = columns_of(self)
-        rows = [[column[at].item() for column in columns.values()] for at in range(min(len(self), ROWS_SHOWN))]
+        rows = [[_shown(name, column[at]) for name, column in columns.items()] for at in range(min(len(self), ROWS_SHOWN))]
         return list(columns), rows, f"{len(self):,} rows" + (f", the first {ROWS_SHOWN}" if len(self) > ROWS_SHOWN else "")
 
     def __repr__(self) -> str:
@@ -65,6 +66,14 @@ class Frame(np.ndarray):
 
     def _repr_html_(self) -> str | None:
         return None if self.dtype.names is None or self.ndim != 1 else html_table(*self._table())
+
+
+def _shown(name: str, value: Any) -> object:
+    """Write a time as people read it, and give anything else as it is."""
+    kind = kind_of(name)
+    if kind == "time":
+        return str(np.datetime64(int(value), "ns").astype("datetime64[ms]")).replace("T", " ").removesuffix(".000")
+    return f"{int(value) / DAY_NS:.2f} d" if kind else value.item()
 
 
 def frame(records: np.ndarray) -> Frame:
