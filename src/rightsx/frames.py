@@ -1,7 +1,7 @@
 """Lets other libraries read our records as tables: Arrow's PyCapsule protocol, polars, pandas, plain dictionaries.
 
     NumPy records ─► Frame ─┬─ NumPy as before: fields, masks, arithmetic
-                            ├─ __arrow_c_stream__ ─► polars, pandas, DuckDB, pyarrow, without a copy there
+                            ├─ __arrow_c_stream__ ─► polars, pandas, pyarrow, without a copy there
                             └─ to_dict, to_polars, to_pandas; shows itself in terminals and notebooks
 
 A `Frame` is a NumPy array, so nothing that takes one need know of it. `frame(records)` makes one of any records, events
