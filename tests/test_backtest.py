@@ -14,8 +14,9 @@ import backtesting
 from backtesting import Maker, digest, quoter, several, some_feed, staged, taker
 from rightsx import Exchange, backtest as module, pump
 from rightsx._jit import COMPILED
-from rightsx.backtest import ORDERS, Strategy, backtest, buy
+from rightsx.backtest import ORDERS, Strategy, backtest, buy, sell
 from rightsx.errors import MisuseError
+from rightsx.marketdata import MarketData
 from rightsx.protocol import COMMAND, DAY_NS, T0_NS, CommandKind, EventKind
 
 pytestmark = pytest.mark.unaudited
@@ -106,6 +107,103 @@ def test_many_orders_on_their_way_and_many_events_of_one_command_find_room(monke
     assert len(swept.data.trades) == (swept.events["kind"] == EventKind.FILL).sum()
 
 
+def bids(count, **fields):
+    """Give so many bids of one person, at one moment."""
+    market, mine, people = staged()
+    feed = np.zeros(count, COMMAND)
+    feed["time_ns"], feed["kind"], feed["side"], feed["time_in_force"] = T0_NS + 1, CommandKind.PLACE, 1, 1
+    feed["series"], feed["price"], feed["qty"], feed["account"] = 1, 300, 1, people[0]
+    feed["order_id"] = 2**62 + np.arange(count)
+    for name, values in fields.items():
+        feed[name] = values
+    return market, mine, people, feed
+
+
+def assert_shown(result, market):
+    fresh = MarketData(market.event_records)
+    assert result.data.trades.tobytes() == fresh.trades.tobytes()
+    assert result.data.quotes.tobytes() == fresh.quotes.tobytes()
+    assert result.data.series_table().tobytes() == fresh.series_table().tobytes()
+    for side in ("buy", "sell"):
+        assert result.data.orders(1, side).tobytes() == fresh.orders(1, side).tobytes()
+
+
+def test_a_table_of_the_data_that_is_full_within_a_command_grows_and_nothing_is_read_twice():
+    market, _, _, feed = bids(1_100, flags=32, stop_price=500)  # stops that wait
+    assert_shown(backtest(market, feed), market)
+    for before in range(50, 66):
+        market, mine, people, feed = bids(before + 3, price=300 + 64 * 0)
+        feed["price"][:before] = 1 + 4 * np.arange(before)
+        feed["side"][before], feed["account"][before], feed["price"][before] = 2, people[1], 700
+        feed["flags"][before + 1], feed["stop_price"][before + 1], feed["price"][before + 1] = 32, 700, 10**3
+        feed["account"][before + 1] = people[2]
+        feed["price"][before + 2], feed["account"][before + 2] = 700, people[3]
+        assert_shown(backtest(market, feed, quoter, account=mine, memory=np.zeros(4, np.int64)), market)
+
+
+@pytest.mark.parametrize("kind", [0, 4, 68, 200])
+def test_a_row_that_is_no_order_is_misuse_and_the_market_whole(kind):
+    def odd(_, memory, orders):
+        orders[0]["kind"] = memory[0]
+        return 1
+
+    market, mine, people = staged()
+    with pytest.raises(MisuseError, match=f"kind {kind}"):
+        backtest(market, some_feed(1, 20, people), odd, account=mine, memory=np.array([kind]))
+    market.check()
+    assert market.place(series=1, account=mine, side="buy", price=1, qty=1)
+    assert market.event_records["command_seq"][-1] == market.command_seq
+
+
+def test_a_series_that_is_not_listed_shows_nothing():
+    def looks(view, memory, orders):
+        memory[0] += 1
+        memory[1] = max(memory[1], abs(view["position"]))
+        return buy(orders, 0, 3 + memory[0] % 13, 500, 1, view["next_id"]) if view["is_own"] == 0 else 0
+
+    market, mine, people = staged()
+    feed = some_feed(1, 200, people)
+    feed["series"][3] = 2**32 - 1
+    memory = np.zeros(2, np.int64)
+    backtest(market, feed, looks, account=mine, memory=memory)
+    assert memory[1] <= 5_000
+
+
+def test_a_cancel_shows_the_series_that_it_was_about():
+    def watches(view, memory, _):
+        memory[view["series"]] += 1
+        memory[10] = view["bid_qty"]
+        return 0
+
+    market, mine, _, feed = bids(2)
+    feed["kind"][1], feed["order_id"][1], feed["series"][1], feed["side"][1] = CommandKind.CANCEL, feed["order_id"][0], 0, 0
+    memory = np.zeros(11, np.int64)
+    backtest(market, feed, watches, account=mine, memory=memory)
+    assert (memory[0], memory[1], memory[10]) == (0, 2, 0)
+
+
+def test_without_a_memory_each_run_has_one_of_its_own():
+    def few(view, memory, orders):
+        memory[0] += 1
+        return buy(orders, 0, 1, 500, 1, view["next_id"]) if memory[0] < 5 else 0
+
+    for _ in range(2):
+        market, mine, people = staged()
+        result = backtest(market, some_feed(1, 20, people), few, account=mine)
+        assert (result.commands["account"] == mine).sum() == 4
+
+
+def test_an_index_beyond_the_memory_is_an_error_and_the_market_whole():
+    def beyond(_, memory, __):
+        memory[1_000] = 1
+        return 0
+
+    market, mine, people = staged()
+    with pytest.raises(IndexError):
+        backtest(market, some_feed(1, 20, people), beyond, account=mine)
+    market.check()
+
+
 # ── nothing is known early ───────────────────────────────────────────────────────────────────────
 
 
@@ -115,10 +213,10 @@ def test_what_a_strategy_does_by_a_time_depends_on_nothing_after_it(strategy, la
     def made():
         return Maker() if strategy is Maker else strategy
 
-    _, feed, whole = ran(made(), count=300, latency=latency, every="6h")
+    _, feed, whole = ran(made(), count=300, latency=latency, every="1h")
     for cut in (1, 2, 77, 150, 299):
-        _, _, part = ran(made(), count=300, cut=cut, latency=latency, every="6h")
-        until = feed["time_ns"][cut]  # the first command that is not there
+        _, _, part = ran(made(), count=300, cut=cut, latency=latency, every="1h")
+        until = feed["time_ns"][cut - 1]  # the last moment of the shorter feed
         early = [run.commands[run.commands["time_ns"] < until].tobytes() for run in (whole, part)]
         assert early[0] == early[1]
 
@@ -238,6 +336,105 @@ def test_a_strategy_that_raises_is_heard_and_the_market_is_whole():
     assert market.place(series=1, account=mine, side="buy", price=1, qty=1)
 
 
+def test_trades_are_seen_as_they_happen_and_a_position_ends_with_its_series():
+    seen = []
+
+    class Looks(Strategy):
+        def on_market(self, desk):
+            seen.append((len(desk.market.trades), len(desk.market.quotes), desk.position(1), desk.position(2)))
+            with pytest.raises(MisuseError, match="there is none"):
+                desk.position(99)
+            with pytest.raises(MisuseError, match="fit a record"):
+                desk.buy(series=-1, price=1, qty=1)
+
+    *_, result = ran(Looks(), every="1d")
+    assert 0 < seen[2][0] < seen[-1][0] <= len(result.data.trades)
+    assert seen[0][2:] == (5_000, 5_000)
+    assert seen[-1][3] == 0
+
+
+def test_timers_end_with_the_feed():
+    class Rearms(Strategy):
+        calls = 0
+
+        def on_start(self, desk):
+            desk.wake(desk.time_ns + 1)
+
+        def on_timer(self, desk):
+            self.calls += 1
+            desk.wake(desk.time_ns + DAY_NS)
+
+    strategy = Rearms()
+    ran(strategy, count=50, every="100d")
+    assert 10 <= strategy.calls <= 13
+
+
+def test_data_goes_on_after_a_run_without_events():
+    market, _, people = staged()
+    result = backtest(market, np.zeros(0, COMMAND))
+    count = len(market.event_records)
+    market.place(series=1, account=people[0], side="buy", price=500, qty=1)
+    result.data.apply(market.event_records[count:])
+    assert result.data.top(1)["bid"] == 500
+
+
+def test_the_first_loss_is_a_drawdown():
+    market, mine, people = staged()
+    market.place(series=1, account=people[0], side="buy", price=100, qty=10)
+    feed = np.zeros(1, COMMAND)
+    feed["kind"], feed["time_ns"], feed["order_id"], feed["account"] = CommandKind.CANCEL, T0_NS + 1, 77, people[1]
+
+    def hits(view, memory, orders):
+        memory[0] += 1
+        return sell(orders, 0, 1, 100, 10, view["next_id"]) if memory[0] == 1 else 0
+
+    result = backtest(market, feed, hits, account=mine)
+    assert result.drawdown == -result.profit > 0
+
+
+def test_progress_may_not_use_the_market(monkeypatch):
+    monkeypatch.setattr(module, "WINDOW", 64)
+    market, mine, people = staged()
+
+    def meddles(*_):
+        market.place(series=1, account=mine, side="buy", price=500, qty=1)
+
+    with pytest.raises(MisuseError, match="desk"):
+        backtest(market, some_feed(1, 300, people), progress=meddles)
+    market.check()
+    MarketData(market.event_records)
+    assert market.place(series=1, account=mine, side="buy", price=500, qty=1)
+
+
+@pytest.mark.parametrize("line", range(12))
+def test_a_run_interrupted_between_windows_keeps_every_event_once(line, monkeypatch):
+    monkeypatch.setattr(module, "WINDOW", 64)
+    market, _, people = staged()
+    run_code, count, before = module._Run.run.__code__, 0, sys.gettrace()
+    first = run_code.co_firstlineno
+
+    def trace(frame, event, _):
+        nonlocal count
+        if frame.f_code is not run_code:
+            return None
+        if event == "line" and frame.f_lineno == first + 7 + line:
+            count += 1
+            if count == 2:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        backtest(market, some_feed(1, 300, people))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    market.check()
+    MarketData(market.event_records)
+    assert market.event_records["command_seq"][-1] == market.command_seq
+
+
 def test_a_strategy_asks_its_desk_and_not_the_market():
     class Asks(Strategy):
         def on_market(self, _):
@@ -270,6 +467,13 @@ def wrong(**changes):
         {"account": 3},
         {"account": True},
         {"latency": -1},
+        {"latency": 2**62},
+        {"latency": 10**30},
+        {"strategy": Maker},
+        {"memory": [0, 0, 0, 0]},
+        {"memory": np.zeros(3, object)},
+        {"market": None},
+        {"account": 1},
         {"latency": "soon"},
         {"latency": np.zeros(3, np.int64)},
         {"latency": np.zeros(21)},
@@ -292,6 +496,11 @@ def test_a_feed_out_of_order_or_before_the_market_is_misuse():
     market.advance(to=T0_NS + DAY_NS)
     with pytest.raises(MisuseError, match="clock"):
         backtest(market, feed, None)
+    for time_ns in (-(2**63), -1, 2**62):
+        late = some_feed(1, 20, people)
+        late["time_ns"][-1] = time_ns
+        with pytest.raises(MisuseError, match="command 20"):
+            backtest(market, late, None)
     feed["kind"][3] = 200
     with pytest.raises(MisuseError, match="command 3"):
         backtest(market, feed, None)
@@ -321,6 +530,6 @@ def test_progress_is_told_in_commands_of_the_feed(monkeypatch):
 
 
 def test_statuses_of_the_pump_are_apart():
-    names = ("ENDED", "WAITS", "FULL", "FILLED", "CROWDED", "NO_ROOM", "NO_MARKS")
+    names = ("ENDED", "WAITS", "FULL", "FILLED", "CROWDED", "NO_ROOM", "NO_MARKS", "NO_ORDER")
     assert len({getattr(pump, name) for name in names}) == len(names)
     assert max(getattr(pump, name) for name in names) < pump.ENGINE

@@ -70,6 +70,23 @@ def test_what_a_point_raises_names_the_point(workers):
     assert any("{'a': 2}" in note for note in caught.value.__notes__)
 
 
+class OddError(Exception):
+    def __init__(self, *, told):
+        super().__init__(told)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a function of a test is there only where processes are copied")
+def test_an_error_that_cannot_be_sent_is_told_all_the_same():
+    def breaks(a, seed):
+        raise OddError(told=f"odd {a} {seed > 0}")
+
+    for workers in (1, 2):
+        with pytest.raises(RuntimeError, match=r"OddError: odd 1 True; at .'a': 1."):
+            sweep(breaks, {"a": [1, 2]}, workers=workers)
+    with pytest.raises(MisuseError, match="function was"):
+        sweep(None, {"a": [1]})
+
+
 @pytest.mark.parametrize(
     ("grid", "options"),
     [
@@ -80,6 +97,8 @@ def test_what_a_point_raises_names_the_point(workers):
         ({"a": 3}, {}),
         ({"a": [None]}, {}),
         ({"a": [1]}, {"seed": 1.0}),
+        ({"seed": [1]}, {}),
+        ({3: [1]}, {}),
         ({"a": [1]}, {"workers": 0}),
         ({"a": [1]}, {"workers": True}),
     ],

@@ -596,12 +596,12 @@ def entry_handle(function: Callable[..., Any]) -> Any:
 if not TYPE_CHECKING and COMPILED:
     _OPENED: Final = weakref.WeakKeyDictionary()
 
-    def open_kernel(function: Callable[..., Any]) -> Any:
-        """Compile a function of arrays and numbers, such as a strategy, when it is first called; the same one once."""
+    def open_kernel(function: Callable[..., Any], *, checked: bool = False) -> Any:
+        """Compile a function of arrays and numbers when it is first called, the same one once; `checked` looks at every index."""
         if hasattr(function, "py_func"):
             return function
         if function not in _OPENED:
-            _OPENED[function] = numba.njit(nogil=True, error_model="numpy")(function)
+            _OPENED[function] = numba.njit(nogil=True, error_model="numpy", boundscheck=checked)(function)
         return _OPENED[function]
 
     def _call_by_address(context: Any, builder: Any, kinds: Sequence[Any], args: Sequence[Any]) -> Any:
@@ -634,7 +634,7 @@ if not TYPE_CHECKING and COMPILED:
 
 else:
 
-    def open_kernel(function: Callable[..., Any]) -> Any:
+    def open_kernel(function: Callable[..., Any], *, checked: bool = False) -> Any:  # noqa: ARG001 - NumPy looks anyway
         """Leave a function as it is."""
         return function
 

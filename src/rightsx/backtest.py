@@ -41,6 +41,7 @@ from rightsx.protocol import (
     COMMAND,
     EVENT,
     INT64_MAX,
+    TIME_END,
     AmendFlag,
     CommandKind,
     EventKind,
@@ -55,6 +56,7 @@ from rightsx.pump import (
     FILLED,
     FULL,
     NO_MARKS,
+    NO_ORDER,
     NO_ROOM,
     ORDERS,
     PUMP,
@@ -151,7 +153,7 @@ def _nothing(_view: Any, _memory: Any, _orders: Any) -> int:
 
 nothing = open_kernel(_nothing)
 CURVE_ROWS: Final = 512  # of equity, beside those where something changed
-NO_MEMORY: Final = np.zeros(1)
+MEMORY_ROWS: Final = 64  # of a step that brings no memory
 
 # ── strategies in Python ─────────────────────────────────────────────────────────────────────────
 
@@ -197,7 +199,10 @@ class Desk:
 
     def position(self, series: int) -> int:
         """Give the units held of a series, those on offer included."""
-        return int(self._run.units[series])
+        number = integer("series", series, Refusal.UnknownSeries)
+        if not 0 < number < len(self._run.units):
+            raise MisuseError(f"series was {number}; there is none with that number", Refusal.UnknownSeries)
+        return int(self._run.units[number])
 
     def buy(self, *, series: int, price: int, qty: int) -> int:
         """Send a bid; gives its order id. What the market refuses is not heard of: the order is not among `open_orders`."""
@@ -216,7 +221,7 @@ class Desk:
         self._run.send(AMEND, order_id=order_id, price=price, qty=qty, flags=AmendFlag.PRICE | AmendFlag.QTY)
 
     def wake(self, time_ns: int) -> None:
-        """Be called (`on_timer`) at a time; now, if it has passed."""
+        """Be called (`on_timer`) at a time; now, if it has passed; not at all, if the feed is over by then."""
         self._run.timers.append(max(integer("time_ns", time_ns, Refusal.BadTime), self.time_ns))
 
 
@@ -291,6 +296,10 @@ class _Column:
         if rows.base is self._block:
             self._used += len(rows)
 
+    def last_seq(self, begun: int) -> int:
+        """Give the number of the command that the last of these events is of, or what it was at the beginning."""
+        return int(self._pieces[-1][-1]["command_seq"]) if self._pieces and len(self._pieces[-1]) else begun
+
     def all(self) -> np.ndarray:
         """Give all that are kept, which is one array where the room was enough."""
         if len(self._pieces) > 1:
@@ -316,13 +325,14 @@ class _Run:
         self.keeps = keeps
         self.timers: list[int] = []
         self.step: Any = nothing
-        self.memory = NO_MEMORY
+        self.memory = np.zeros(MEMORY_ROWS, np.int64)
         self.strategy: Strategy | None = None
         self.desk = Desk(self)
         self.every_ns = 0
         self.next_ns = NEVER
         self.progress: Callable[[int, int], None] | None = None
         self._looked = 0
+        self._end_ns = int(feed["time_ns"][-1]) if len(feed) else market.clock_ns
         self._rows = self.commands.room(0)
         self._status = FULL
         self.now_ns = market.clock_ns
@@ -330,7 +340,7 @@ class _Run:
             holder = market.account(account)
             self.view["cash"] = holder.cash_free + holder.cash_locked
         listed = self.data.series_table()
-        count = max(int(feed["series"].max(initial=0)), int(listed["series"].max(initial=0))) + 1
+        count = int(listed["series"].max(initial=0)) + 1  # no event is of a series that is not listed
         self.units, self.values = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.values[listed["series"]] = listed["value"]
         self.before = {int(row["series"]): row for row in listed.view(np.ndarray)}  # cards as they were
@@ -338,6 +348,7 @@ class _Run:
         for number in listed["series"].tolist() if account else ():
             held = market.holding(account=account, series=number)
             self.units[number] = 0 if held is None else held.free_qty + held.offered_qty + held.voucher_qty
+        self.view["event_seq"] = self.data.next_seq - 1
         self.view["next_id"] = CALLER_ID_FIRST + IDS_OF_A_STRATEGY * (account + 1)
         pump = self.pump[0]
         pump["feed_end"], pump["account"], pump["until_ns"] = len(feed), account, NEVER
@@ -354,28 +365,43 @@ class _Run:
         row = np.zeros(1, COMMAND)
         row["kind"], row["order_id"], row["account"] = kind, integer("order_id", order_id, Refusal.BadTerms), self.account
         for name, number in fields.items():
-            row[name] = integer(name, int(number) if isinstance(number, Side | AmendFlag) else number, Refusal.BadTerms)
+            plain = integer(name, int(number) if isinstance(number, Side | AmendFlag) else number, Refusal.BadTerms)
+            limits = np.iinfo(COMMAND[name])
+            if not limits.min <= plain <= limits.max:
+                raise MisuseError(f"{name} was {plain}; it does not fit a record", Refusal.BadTerms)
+            row[name] = plain
         at = max(int(pump["feed"]) - 1, 0) if len(self.latency) > 1 else 0
         row["time_ns"] = self.now_ns + int(self.latency[at])
-        place = int(np.searchsorted(self.pending["time_ns"][: pump["pending"]], row["time_ns"][0], side="right"))
-        if pump["pending"] + 1 >= len(self.pending):
+        self._queue(row)
+        return order_id
+
+    def _queue(self, row: np.ndarray) -> None:
+        """Let a command be on its way, behind those that arrive at the same time."""
+        pump = self.pump[0]
+        if pump["head"] + pump["pending"] + 1 >= len(self.pending):
             self.more_pending()
-        self.pending[place + 1 : pump["pending"] + 1] = self.pending[place : pump["pending"]].copy()
+        head = int(pump["head"])
+        end = head + int(pump["pending"])
+        place = head + int(np.searchsorted(self.pending["time_ns"][head:end], row["time_ns"][0], side="right"))
+        self.pending[place + 1 : end + 1] = self.pending[place:end].copy()
         self.pending[place] = row[0]
         pump["pending"] += 1
         pump["sent"] += 1
-        return order_id
 
     def more_pending(self) -> None:
-        """Make room for twice the orders on their way."""
-        self.pending = np.concatenate([self.pending, np.zeros(len(self.pending), COMMAND)])
+        """Make room for as many orders again as are on their way."""
+        pump = self.pump[0]
+        head, count = int(pump["head"]), int(pump["pending"])
+        made = np.zeros(max(len(self.pending), 2 * count + 2 * ORDERS), COMMAND)
+        made[:count] = self.pending[head : head + count]
+        self.pending, pump["head"] = made, 0
 
     def run(self) -> None:
         """Let everything through, window by window."""
         pump = self.pump[0]
         if self.strategy is not None:
             self.strategy.on_start(self.desk)
-        told = self.market.command_seq
+        begun = self.market.command_seq
         try:
             while self._status != ENDED:
                 pump["ran"] = pump["event"] = pump["marks"] = self._looked = 0
@@ -384,15 +410,27 @@ class _Run:
                 self.commands.add(self._rows[: int(pump["ran"])])
                 self.events.add(events)
                 self.marked.append(events[self.marks[: int(pump["marks"])]])
-                told = self.market.command_seq
                 self.data.give_back(int(self.view["event_seq"][0]) + 1)
                 if self.progress is not None:
                     self.progress(int(pump["feed"]), len(self.feed))
-        except BaseException:
-            self.events.add(self.market.undriven(told))
-            raise
         finally:
-            self.market.driven(self.events.all(), keeps=self.keeps)
+            self._hand_over(begun)
+
+    def _hand_over(self, begun: int) -> None:
+        """Let the market have all events, what a window that was cut short had done included; an interrupt waits until it has."""
+        interrupt = None
+        while True:
+            try:
+                last = self.events.last_seq(begun)
+                rest = self.market.undriven(last)
+                if len(rest):
+                    self.events.add(rest[rest["command_seq"] > last])
+                self.market.driven(self.events.all(), keeps=self.keeps)
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error  # All of this may be done twice.
+        if interrupt is not None:
+            raise interrupt
 
     def _go(self, engine: Any, engine_state: Any, events: np.ndarray, world: np.ndarray) -> int:
         """Let the pump run, and do what it asks for, until the window is over (0) or the engine has to be helped."""
@@ -412,6 +450,11 @@ class _Run:
                 self.data.make_room(int(world[0]["event_count"]) - int(pump["event"]))
             elif status == CROWDED:
                 self.more_pending()
+            elif status == NO_ORDER:
+                kinds = ", ".join(str(int(kind)) for kind in self.orders["kind"] if kind not in (PLACE, AMEND, CANCEL))
+                raise MisuseError(
+                    f"a step sent rows of kind {kinds}; PLACE, AMEND and CANCEL are orders: buy, sell, amend, cancel"
+                )
             elif status == NO_MARKS:
                 more = int(world[0]["event_count"]) - int(pump["event"])
                 self.marks = np.concatenate([self.marks, np.zeros(len(self.marks) + more, np.int64)])
@@ -431,8 +474,15 @@ class _Run:
     def _wake(self, events: np.ndarray, *, ended: bool) -> bool:
         """Call what is due at the time up to which everything ran; False if nothing is, and the feed is over."""
         due = min([self.next_ns, *self.timers])
-        if self.strategy is None or due == NEVER or (ended and not self.timers):
+        if self.strategy is None or due == NEVER or (ended and due > self._end_ns):
             return False
+        falls_due = self.market.next_due_ns
+        if falls_due is not None and falls_due <= due:
+            # A market learns the time from commands; what has befallen it by now is to be seen.
+            row = np.zeros(1, COMMAND)
+            row["kind"], row["time_ns"] = CommandKind.ADVANCE, due
+            self._queue(row)
+            return True
         self._hear(events)
         self.now_ns = due
         if due == self.next_ns:
@@ -498,9 +548,15 @@ def backtest(
     to one. `progress` is called with commands done and due, or True for a bar. Without `keep_events` the result has no `commands`
     and `events`, and the market keeps no events any more: half of the time goes into them.
 
+    The run ends with the feed: what was sent by then still arrives, but nobody is called any more.
+
     Raises `MisuseError` before anything runs for what is none of these. Afterwards whatever the strategy raises comes
     through, and the market has done what it had done. O(n), and what the strategy takes.
     """
+    if not hasattr(market, "drive"):
+        raise MisuseError(f"market was {market!r}; an Exchange is due")
+    if memory is not None and not (isinstance(memory, np.ndarray) and memory.ndim >= 1 and memory.dtype.kind in "iufbV"):
+        raise MisuseError(f"memory was {getattr(memory, 'dtype', type(memory).__name__)}; a NumPy array of numbers is due")
     if progress not in (None, True, False) and not callable(progress):
         raise MisuseError(f"progress was {progress!r}; True, False or a function is due")
     _check_feed(market, feed)
@@ -515,7 +571,7 @@ def backtest(
         run.next_ns = max(first, market.clock_ns) + run.every_ns
         run.pump["stops_at_fills"] = 1
     elif strategy is not None:
-        run.step = open_kernel(strategy)
+        run.step = open_kernel(strategy, checked=True)
         if memory is not None:
             run.memory = memory
     before = int(run.view["cash"][0]), run.units.copy()
@@ -529,9 +585,15 @@ def backtest(
 
 
 def _check_feed(market: Exchange, feed: np.ndarray) -> None:
+    market.check_drivable()
     check_hot(feed)
-    if len(feed) and (np.diff(feed["time_ns"]) < 0).any():
-        at = int(np.flatnonzero(np.diff(feed["time_ns"]) < 0)[0]) + 1
+    times = feed["time_ns"]
+    strange = np.flatnonzero((times < 0) | (times >= TIME_END))
+    if len(strange):
+        raise MisuseError(f"command {strange[0]} of the feed is at {times[strange[0]]}; 0 up to 2^62 is due", Refusal.BadTime)
+    back = np.flatnonzero(times[1:] < times[:-1])
+    if len(back):
+        at = int(back[0]) + 1
         raise MisuseError(f"the feed goes back in time at command {at}; it is due in order", Refusal.BadTime)
     if len(feed) and feed["time_ns"][0] < market.clock_ns:
         raise MisuseError(f"the feed begins at {feed['time_ns'][0]}; the market's clock is at {market.clock_ns}", Refusal.BadTime)
@@ -545,10 +607,15 @@ def _account_of(market: Exchange, feed: np.ndarray, account: int, strategy: Any)
     number = integer("account", account, Refusal.UnknownAccount)
     if (feed["account"] == number).any():
         raise MisuseError(f"the feed has commands of account {number}, which is to be the strategy's alone", Refusal.NotOwner)
-    if strategy is None or not (isinstance(strategy, Strategy) or callable(strategy)):
+    given = feed[feed["kind"] == CommandKind.TRANSFER]
+    if (given["other_account"] == number).any():
+        raise MisuseError(f"the feed gives units to account {number}, which is to be the strategy's alone", Refusal.NotOwner)
+    if not (isinstance(strategy, Strategy) or (callable(strategy) and not isinstance(strategy, type))):
         raise MisuseError(f"strategy was {strategy!r}; a Strategy, or a function step(view, memory, orders), is due")
     if number < 1 or market.account(number) is None:
         raise MisuseError(f"account was {account!r}; the strategy needs one that is open", Refusal.UnknownAccount)
+    if market.account(number).is_merchant:
+        raise MisuseError(f"account {number} is a merchant's; a strategy needs one of its own", Refusal.NotOwner)
     return number
 
 
@@ -561,12 +628,12 @@ def _latency_of(latency: Any, feed: np.ndarray) -> np.ndarray:
             raise MisuseError(
                 f"latency was {latency.dtype}{list(latency.shape)}; integers [{len(feed)}] are due", Refusal.BadTime
             )
-        column = latency.astype(np.int64) if len(latency) else np.zeros(1, np.int64)
+        column = latency if len(latency) else np.zeros(1, np.int64)
     else:
-        column = np.array([span_ns("latency", latency)], np.int64)
-    if (column < 0).any():
-        raise MisuseError(f"latency was {column.min()}; 0 or more is due", Refusal.BadTime)
-    return column
+        column = np.array([span_ns("latency", latency)], object)
+    if ((column < 0) | (column >= TIME_END)).any():
+        raise MisuseError(f"latency was from {column.min()} to {column.max()}; 0 up to 2^62 ns is due", Refusal.BadTime)
+    return column.astype(np.int64)
 
 
 # ── drawing up ───────────────────────────────────────────────────────────────────────────────────
@@ -705,7 +772,8 @@ class _Story:
         sums["profit"] = end - start
         sums["other"] = sums["profit"] - (sums["edge"] - sums["charges"] - sums["decay"] - sums["expiry"])
         if len(curve):
-            sums["drawdown"] = int((np.maximum.accumulate(curve["at_value"]) - curve["at_value"]).max())
+            height = np.maximum.accumulate(np.append(start, curve["at_value"]))[1:]
+            sums["drawdown"] = int((height - curve["at_value"]).max())
 
     def _marks(self, run: _Run, series: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Give the bid and the price of the last trade, now and at the beginning: what was there, or came first."""

@@ -187,6 +187,9 @@ class Dispatcher:
     def driven(self, records: np.ndarray, *, keeps: bool) -> None:
         """Take the events of commands that somebody else had the twin apply; unless it `keeps`, the log ends for good."""
         self.keeps = self.keeps and keeps
+        told = _seq(self._log, len(self._log))
+        if len(records) and int(records[0]["command_seq"]) <= told:
+            records = records[records["command_seq"] > told]  # a call before this one was cut short behind its logging
         self._log_on(records)
         self._take_short_way()
 

@@ -113,7 +113,8 @@ def _arrow_table(columns: Mapping[str, np.ndarray]) -> Any:
     made: dict[str, Any] = {}
     for name, column in columns.items():
         if column.dtype.kind in "US":
-            made[name] = Array(column.tolist(), type=DataType.utf8())
+            words = [value.decode() if isinstance(value, bytes) else value for value in column.tolist()]
+            made[name] = Array(words, type=DataType.utf8())
             continue
         array = Array.from_numpy(np.ascontiguousarray(column))
         kind = kind_of(name)

@@ -57,12 +57,16 @@ class Kept:
 
     def drive(self, rows: np.ndarray, out: np.ndarray, go: Callable[..., int]) -> np.ndarray:
         """Let a backtest run the commands that it writes to `rows`; see `engine.twin`. `MisuseError` but in memory, compiled."""
+        self.check_drivable()
         twin: Any = self._twin
-        if self._keeper is not None or not hasattr(twin, "drive"):
-            raise MisuseError("a backtest runs in a market in memory, on the compiled engine")
         self._line.admit()
         events: np.ndarray = twin.drive(rows, out, go)
         return events
+
+    def check_drivable(self) -> None:
+        """Raise `MisuseError` unless a backtest may run here."""
+        if self._keeper is not None or not hasattr(self._twin, "drive"):
+            raise MisuseError("a backtest runs in a market in memory, on the compiled engine")
 
     @property
     def keeps_events(self) -> bool:
@@ -71,11 +75,16 @@ class Kept:
 
     def driven(self, events: np.ndarray, *, keeps: bool) -> None:
         """Hear of the events of `drive`; unless it `keeps` them this market keeps none any more, and the last is enough."""
+        twin: Any = self._twin
+        twin.end_drive()
         self._line.driven(events, keeps=keeps)
 
     def undriven(self, told: int) -> np.ndarray:
         """Give what a `drive` that was cut short had done: the events of commands after number `told`."""
-        return self._twin.take_unread(told)
+        twin: Any = self._twin
+        twin.end_drive()
+        unread: np.ndarray = twin.take_unread(told)
+        return unread
 
     @classmethod
     def open(

@@ -228,11 +228,13 @@ class MarketData:
     @property
     def trades(self) -> Frame:
         """All trades so far, TRADE[n]; empty if they are not kept."""
+        self._take_out()
         return frame(self._column(TRADES, TRADE))
 
     @property
     def quotes(self) -> Frame:
         """What was best after each command that changed it, QUOTE[n], per series; empty if they are not kept."""
+        self._take_out()
         return frame(self._column(QUOTES, QUOTE))
 
     # ── what stands now ──────────────────────────────────────────────────────────────────────────
@@ -301,6 +303,11 @@ class MarketData:
         now = int(self._flow["time_ns"]) if at_ns is None else at_ns
         table["to_last_trade_ns"], table["to_expiry_ns"] = table["last_trade_ns"] - now, table["expire_ns"] - now
         return frame(table)
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the event that is next."""
+        return self._next
 
     @property
     def time_ns(self) -> int:

@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from rightsx._jit import call_entry6, call_entry10, open_kernel
-from rightsx.protocol import EventKind
+from rightsx.protocol import CommandKind, EventKind
 
 PUMP: Final = np.dtype(
     [
@@ -34,6 +34,7 @@ PUMP: Final = np.dtype(
             "feed",  # the row of the feed that is next
             "feed_end",
             "pending",  # orders on their way
+            "head",  # the row of the first of them
             "until_ns",  # commands after this time wait
             "stops_at_fills",
             "account",
@@ -66,19 +67,21 @@ VIEW: Final = np.dtype(
         ("sold_qty", "<i8"),
         ("filled_id", "<i8"),  # the own order that traded last in this command, or 0
         ("next_id", "<i8"),  # free for an order
-        ("series", "<i8"),
+        ("series", "<i8"),  # that the command was about, or that was shown last
         ("is_own", "<i8"),  # 1 if the command was the strategy's own, 0 for the feed's
     ]
 )
 ORDERS: Final = 16  # that a step may send
 
-CHOOSE, RUN, READ, LOOK, STEP = range(5)  # stages
-# STATUS: the feed is over; the time is; the window is full; own fills; there is no room for orders, for trades, for marks; beyond
-# that the engine's answer, or the reader's.
-ENDED, WAITS, FULL, FILLED, CROWDED, NO_ROOM, NO_MARKS, ENGINE, READER = 0, 1, 2, 3, 4, 5, 6, 16, 32
+CHOOSE, RUN, READ, END, LOOK, STEP = range(6)  # stages
+# STATUS: the feed is over; the time is; the window is full; own fills; there is no room for orders, for trades, for marks; a step
+# sent what is no order; beyond that the engine's answer, or the reader's.
+ENDED, WAITS, FULL, FILLED, CROWDED, NO_ROOM, NO_MARKS, NO_ORDER, ENGINE, READER = 0, 1, 2, 3, 4, 5, 6, 7, 16, 32
 OP_RUN: Final = 0
 OP_READ, OP_END = 0, 1
 FILL_KIND, PAID_OUT_KIND = int(EventKind.FILL), int(EventKind.PAID_OUT)
+PLACE_KIND, AMEND_KIND, CANCEL_KIND = int(CommandKind.PLACE), int(CommandKind.AMEND), int(CommandKind.CANCEL)
+REFUSED_KIND: Final = int(EventKind.REFUSED)
 DECAYED_KIND, EXPIRED_KIND, DEFAULTED_KIND = int(EventKind.DECAYED), int(EventKind.EXPIRED), int(EventKind.SERIES_DEFAULTED)
 
 
@@ -90,15 +93,15 @@ def _choose(pump: Any, feed: Any, rows: Any, pending: Any, world: Any) -> int:
     has_own = pump["pending"] > 0
     if not has_feed and not has_own:
         return ENDED
-    own = has_own and (not has_feed or pending[0]["time_ns"] < feed[pump["feed"]]["time_ns"])
+    head = pump["head"]
+    own = has_own and (not has_feed or pending[head]["time_ns"] < feed[pump["feed"]]["time_ns"])
     at = pump["ran"]
     if own:
-        if pending[0]["time_ns"] > pump["until_ns"]:
+        if pending[head]["time_ns"] > pump["until_ns"]:
             return WAITS
-        rows[at] = pending[0]
-        for place in range(1, pump["pending"]):
-            pending[place - 1] = pending[place]
+        rows[at] = pending[head]
         pump["pending"] -= 1
+        pump["head"] = head + 1 if pump["pending"] > 0 else 0
         pump["is_own"] = 1
     else:
         if feed[pump["feed"]]["time_ns"] > pump["until_ns"]:
@@ -125,6 +128,8 @@ def _look(pump: Any, view: Any, units: Any, events: Any, count: int, marks: Any)
     leaf = -1
     for at in range(pump["event"], count):
         event = events[at]
+        if event["series"] != 0 and event["kind"] < REFUSED_KIND:
+            view["series"] = event["series"]
         if event["event_seq"] >= 0:
             view["event_seq"] = event["event_seq"]
             leaf = at
@@ -146,10 +151,11 @@ def _look(pump: Any, view: Any, units: Any, events: Any, count: int, marks: Any)
             view["filled_id"] = event["order_id"] if first else event["other_order_id"]
             mark(pump, marks, at)
         elif kind == PAID_OUT_KIND and event["account"] == account:
-            units[event["series"]] -= event["qty"]
             view["cash"] += event["amount"]
             mark(pump, marks, at)
         elif kind in (DECAYED_KIND, EXPIRED_KIND, DEFAULTED_KIND):
+            if kind != DECAYED_KIND:
+                units[event["series"]] = 0  # whatever is paid for them
             mark(pump, marks, at)
     pump["event"] = count
     if pump["feed"] % pump["sample_step"] == 0 and pump["is_own"] == 0 and leaf >= 0:
@@ -172,8 +178,8 @@ def _show(view: Any, card: Any, units: Any, series: int) -> None:
 
 def _send(pump: Any, orders: Any, pending: Any, at: int, arrives_ns: int) -> None:
     """Let an order be on its way, behind those that arrive at the same time."""
-    place = pump["pending"]
-    while place > 0 and pending[place - 1]["time_ns"] > arrives_ns:
+    place = pump["head"] + pump["pending"]
+    while place > pump["head"] and pending[place - 1]["time_ns"] > arrives_ns:
         pending[place] = pending[place - 1]
         place -= 1
     pending[place] = orders[at]
@@ -199,6 +205,7 @@ def _pump(
             ended = call_entry10(engine, engine_state, OP_RUN, p["ran"] + 1, 0, 0, 0, 0, 0, 0, 0)
             if ended != 0:
                 return ENGINE + ended
+            f["row"] = p["event"]
             p["stage"] = READ
         count = np.int64(w["event_count"])
         if p["stage"] == READ:
@@ -209,29 +216,36 @@ def _pump(
                 return NO_ROOM
             if p["marks"] + more >= len(marks):
                 return NO_MARKS
-            f["row"] = p["event"]
             ended = call_entry6(reader, reader_state, OP_READ, count, 0, 0, 0)
-            if ended == 0:
-                ended = call_entry6(reader, reader_state, OP_END, 0, 0, 0, 0)
+            if ended != 0:
+                return READER + ended
+            p["stage"] = END
+        if p["stage"] == END:
+            ended = call_entry6(reader, reader_state, OP_END, 0, 0, 0, 0)
             if ended != 0:
                 return READER + ended
             look(p, v, units, events, count, marks)
             p["stage"] = LOOK
         at = p["ran"]
         if p["stage"] == LOOK:
-            series = np.int64(rows[at]["series"])
-            if series < len(cards):
+            # What the command's events were about; the last series shown, if about none.
+            series = v["series"]
+            if 0 < series < min(len(cards), len(units)):
                 show(v, cards[series], units, series)
             v["is_own"] = p["is_own"]
             p["stage"] = STEP
-        if p["pending"] + ORDERS > len(pending):
+        if p["head"] + p["pending"] + ORDERS > len(pending):
             return CROWDED
         v["next_id"] += 1  # also where the last one was not used
         sent = step(v, memory, orders)
         p["calls"] += 1
         after = latency[max(p["feed"] - 1, 0) * p["latency_step"]]
         for number in range(min(sent, ORDERS)):
+            kind = orders[number]["kind"]
+            if kind not in (PLACE_KIND, AMEND_KIND, CANCEL_KIND):
+                return NO_ORDER
             send(p, orders, pending, number, v["time_ns"] + after)
+            orders[number]["kind"] = 0  # so that it is not sent again unless it is written again
             v["next_id"] += 1
         p["ran"] = at + 1
         p["stage"] = CHOOSE

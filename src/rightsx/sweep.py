@@ -17,6 +17,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import pickle
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
@@ -113,6 +114,8 @@ def sweep(
     [11, 21, 12, 22]
     """
     points = _points(grid)
+    if not callable(function):
+        raise MisuseError(f"function was {function!r}; a function of the grid's names and seed is due")
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise MisuseError(f"seed was {seed!r}; an integer is due")
     count = os.cpu_count() or 1 if workers is None else workers
@@ -154,6 +157,8 @@ def _points(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     if not hasattr(grid, "items") or not len(grid):
         raise MisuseError(f"grid was {grid!r}; names with lists of values are due")
     for name, values in grid.items():
+        if not isinstance(name, str) or name == "seed":
+            raise MisuseError(f"the grid names {name!r}; words other than seed are due")
         if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
             raise MisuseError(f"{name} was {values!r}; a list of one or more values is due")
         if not all(isinstance(_plain(value), int | float | str | bool) for value in values):
@@ -190,7 +195,12 @@ def _at_point(function: Callable[..., Mapping[str, float]] | None, point: dict[s
     try:
         return dict((function or _FUNCTION[0])(**point, seed=seed))
     except BaseException as error:
-        error.add_note(f"at {point}, seed {seed}")
+        told = f"at {point}, seed {seed}"
+        error.add_note(told)
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301 - our own, to see whether it may be sent
+        except (pickle.PickleError, TypeError, AttributeError, ValueError, ImportError):
+            raise RuntimeError(f"{type(error).__name__}: {error}; {told}") from None
         raise
 
 

@@ -195,8 +195,9 @@ class CompiledExchange(Queries):
         """Let somebody else run the commands that he writes to `rows` one by one, and give their events, which begin in `out`.
 
         `go(handle, state, events, world)` lets the entry that lies at `handle` run up to one row after the other, from 0, and
-        gives DONE, or what else the entry answered: then it is called again. While this lasts nobody else may ask.
+        gives DONE, or what else the entry answered: then it is called again. Until `end_drive` nobody else may change anything.
         """
+        self._driven = False
         self.settle()
         world = self._memory.world
         begun = Begun(rows, out, len(out))
@@ -216,13 +217,18 @@ class CompiledExchange(Queries):
                     self._call, self._entry = whole_entry(), engine_entry
             events = begun.out[: int(world["event_count"])]
             self._unread = events
-            self._driven = False
             self._release()
+            world["held"] = 1  # so that single commands, too, are refused
         except BaseException:
             self._driven = False
             self.settle()
             raise
         return events
+
+    def end_drive(self) -> None:
+        """Let everybody send commands again. Done twice it is done once."""
+        self._driven = False
+        self.settle()
 
     def _begin_single(self, cold: Command | None = None, payload: dict[str, Any] | None = None) -> Begun:
         """Give what stands in row 0, to be run into the own events."""
