@@ -20,7 +20,7 @@ from rightsx.marketdata import MarketData
 from rightsx.protocol import COMMAND, DAY_NS, T0_NS, CommandKind, EventKind
 
 pytestmark = pytest.mark.unaudited
-COUNT = 1_500 if COMPILED else 250
+COUNT = 800 if COMPILED else 250
 HERE = Path(__file__).parent
 
 

@@ -19,6 +19,7 @@ from numba.core.dispatcher import Dispatcher
 
 from rightsx import TimingWheel
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is begun without
 sys.stderr.isatty = lambda: True
 usual = Dispatcher.compile
 begun = []

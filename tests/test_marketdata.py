@@ -17,7 +17,7 @@ from rightsx.reference.twin import ReferenceExchange
 from rightsx.reports import Books
 
 SIDES = (Side.BUY, Side.SELL)
-COUNT = 2_000 if COMPILED else 300
+COUNT = 1_200 if COMPILED else 300
 
 
 def assert_alike(data, plain, series):

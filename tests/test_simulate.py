@@ -12,7 +12,7 @@ from rightsx.protocol import EVENT, EventKind, Side, event_records
 from rightsx.simulate import SERIES, Crowd, Listing, design, rescued_value, simulate
 
 pytestmark = pytest.mark.unaudited
-SMALL = Listing(days=20), Crowd(holders=40, newcomers=40)
+SMALL = Listing(days=14), Crowd(holders=40, newcomers=40)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_everything_that_agents_do_happens(played):
     due = {EventKind.SOLD, EventKind.ACCEPTED, EventKind.FILL, EventKind.CANCELLED, EventKind.REDEEMED, EventKind.EXPIRED}
     assert due <= kinds
     assert (np.diff(played.events["time_ns"]) >= 0).all()
-    assert set(simulate(Listing(days=20, steps=3), SMALL[1]).events["kind"].tolist()) >= {EventKind.DECAYED}
+    assert set(simulate(Listing(days=14, steps=3), SMALL[1]).events["kind"].tolist()) >= {EventKind.DECAYED}
 
 
 def test_the_sums_are_those_of_the_market(played):

@@ -16,7 +16,7 @@ from rightsx.protocol import EventKind, event_records
 from rightsx.reports import Books
 from rightsx.sql import VIEWS, Sink, to_duckdb
 
-COUNT = 2_500 if COMPILED else 300
+COUNT = 1_500 if COMPILED else 300
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
