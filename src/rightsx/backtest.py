@@ -12,8 +12,8 @@ nothing is known before it happened. There are two ways to write one.
 own position and cash), an array of one's own, and rows that `buy`, `sell`, `cancel` and `amend` write to; it gives how many
 it wrote. It is compiled with numba, with what it calls, and runs at the speed of the engine.
 
-*Python*: a class with `on_market`, called at intervals, `on_fill`, `on_timer`, and a `Desk` to look and act from. Some ten
-microseconds a call, so not for each tick.
+*Python*: a class with `on_market`, called at intervals, `on_fill`, `on_timer`, and a `Desk` to look and act from. Some
+hundred microseconds a call with what it asks and sends, so not for each tick.
 
 Profit is taken apart against the value v(t) that the goods have (R7): what was bought below it or sold above it is *edge*;
 what was held through a decay step has lost `position × (v − v')`, and what was held to the end loses what it was not paid
