@@ -24,7 +24,6 @@ from rightsx.protocol import EVENT, EventKind, FillFlag, Side
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rightsx.exchange import Exchange
 
 COLUMNS: Final = tuple(name for name in EVENT.names or () if name not in ("length", "version", "salt"))
 _K: Final = {kind.name: int(kind) for kind in EventKind}
@@ -186,7 +185,7 @@ class Sink:
         """Open the file, or make it, with the table and its views. `sqlite3.Error` if it is none of SQLite's."""
         self.connection = sqlite3.connect(path, isolation_level=None)
         try:
-            with self._transaction():
+            with _Transaction(self.connection):
                 columns = ", ".join(f"{name} INTEGER NOT NULL" for name in COLUMNS if name != "event_seq")
                 self.connection.execute(f"CREATE TABLE IF NOT EXISTS events (event_seq INTEGER PRIMARY KEY, {columns})")
                 self.connection.execute("CREATE INDEX IF NOT EXISTS events_by_kind ON events (kind, series, event_seq)")
@@ -208,9 +207,6 @@ class Sink:
         """Close the file."""
         self.connection.close()
 
-    def _transaction(self) -> Any:
-        return _Transaction(self.connection)
-
     @property
     def next_seq(self) -> int:
         """The number of the event that is next."""
@@ -223,7 +219,7 @@ class Sink:
         `MisuseError` if events are missing between those there and these; nothing is added then.
         """
         columns = _rows(events)
-        with self._transaction():
+        with _Transaction(self.connection):
             due = self.next_seq
             fresh = columns["event_seq"] >= due
             numbers = columns["event_seq"][fresh]
@@ -239,15 +235,11 @@ class Sink:
         from rightsx.exchange import Exchange  # noqa: PLC0415 - only here
 
         with Exchange.open(path, read_only=True) as market:
-            return self.add(_events_of(market))
+            return self.add(market.event_records)
 
     def audit(self) -> list[tuple[str, int, int]]:
         """List what does not hold: what, of which account or series, by how much. Empty if everything adds up."""
         return self.connection.execute("SELECT what, number, off FROM audit").fetchall()
-
-
-def _events_of(market: Exchange) -> np.ndarray:
-    return market.event_records
 
 
 class _Transaction:
