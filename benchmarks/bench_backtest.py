@@ -30,9 +30,9 @@ from telling import Table, tell, tenth
 from rightsx.backtest import BacktestResult, Strategy, backtest, buy, cancel, sell
 from rightsx.bars import bars
 from rightsx.border import time_ns
+from rightsx.loaders import load_bitstamp
 from rightsx.marketdata import MarketData
 from rightsx.replay.flow import bitstamp_flow
-from rightsx.replay.loaders import load_bitstamp
 from rightsx.sweep import sweep
 
 if TYPE_CHECKING:

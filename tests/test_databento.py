@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rightsx.errors import InputFileError, MisuseError
-from rightsx.replay import load_databento, replay_databento, replay_file
-from rightsx.replay.databento import MBO, DatabentoFeed
+from rightsx.loaders.databento import MBO, DatabentoFeed, load_databento
+from rightsx.replay import replay_databento, replay_file
 
 
 def feed_of(*rows):

@@ -9,10 +9,11 @@ import pytest
 
 from rightsx.backtest import backtest
 from rightsx.errors import MisuseError
+from rightsx.loaders import load_bitstamp
+from rightsx.loaders.bitstamp import BitstampEvent, BitstampFeed
 from rightsx.protocol import CALLER_ID_FIRST, CommandKind, EventKind, Refusal
-from rightsx.replay import load_bitstamp, venue_story
+from rightsx.replay import venue_story
 from rightsx.replay.flow import BUYERS, SELLERS, SERIES, bitstamp_flow
-from rightsx.replay.loaders import BitstampEvent, BitstampFeed
 
 pytestmark = pytest.mark.unaudited
 BTC = 10**8

@@ -14,15 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rightsx.errors import InputFileError
-from rightsx.replay.loaders import (
-    BitstampEvent,
-    BitstampTrade,
-    LobsterMessage,
-    LobsterRow,
-    decimal_units,
-    load_bitstamp,
-    load_lobster,
-)
+from rightsx.loaders.bitstamp import BitstampEvent, BitstampTrade, load_bitstamp
+from rightsx.loaders.lobster import LobsterMessage, LobsterRow, load_lobster
+from rightsx.loaders.text import decimal_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -61,18 +61,6 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--store", type=Path, metavar="DIR", help="keep the market there (default: a folder that is removed again)")
     demo.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    replay = commands.add_parser(
-        "replay",
-        help="drive an order book with a venue's real order flow",
-        description="Replay a file of real order flow through the order book and say how far our trades agree with the "
-        "venue's own. Files may be plain, .xz or .gz.",
-        epilog="bitstamp: orders.csv or the raw log of ob-analytics. lobster: the message file; the orderbook file of "
-        "the same name must stand beside it.",
-    )
-    replay.add_argument("file", type=Path, metavar="FILE")
-    replay.add_argument("--format", required=True, choices=("bitstamp", "databento", "lobster"), help="who wrote the file")
-    replay.add_argument("--quiet", action="store_true", help="no progress bar")
-
     _add_quant_commands(commands)
 
     run = commands.add_parser(
@@ -99,7 +87,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_quant_commands(commands: Any) -> None:
-    """Describe what is for trying strategies and listings."""
+    """Describe what replays real order flow, and what tries strategies and listings."""
+    replay = commands.add_parser(
+        "replay",
+        help="drive an order book with a venue's real order flow",
+        description="Replay a file of real order flow through the order book and say how far our trades agree with the "
+        "venue's own. Files may be plain, .xz or .gz.",
+        epilog="bitstamp: orders.csv or the raw log of ob-analytics. lobster: the message file; the orderbook file of "
+        "the same name must stand beside it.",
+    )
+    replay.add_argument("file", type=Path, metavar="FILE")
+    replay.add_argument("--format", required=True, choices=("bitstamp", "databento", "lobster"), help="who wrote the file")
+    replay.add_argument(
+        "--errors", choices=("raise", "skip"), default="raise", help="what to do about wrong rows (default raise)"
+    )
+    replay.add_argument("--quiet", action="store_true", help="no progress bar")
+
     backtest = commands.add_parser(
         "backtest",
         help="run a strategy against real order flow",
@@ -325,11 +328,7 @@ def _demo(options: Any) -> int:
 def _replay(options: Any) -> int:
     from rightsx.replay import replay_file  # noqa: PLC0415
 
-    bar = Bar("replay", shown=not options.quiet)
-    try:
-        result = replay_file(options.file, form=options.format, progress=bar.step)
-    finally:
-        bar.close()
+    result = replay_file(options.file, form=options.format, errors=options.errors, progress=not options.quiet)
     print(result)
     return HOLDS if result.agrees else FAILS
 
@@ -338,7 +337,8 @@ def _backtest(options: Any) -> int:
     import numpy as np  # noqa: PLC0415
 
     from rightsx.backtest import Strategy, backtest  # noqa: PLC0415
-    from rightsx.replay import bitstamp_flow, load_bitstamp  # noqa: PLC0415
+    from rightsx.loaders import load_bitstamp  # noqa: PLC0415
+    from rightsx.replay import bitstamp_flow  # noqa: PLC0415
 
     made, names = _strategy(options.strategy)
     flow = bitstamp_flow(load_bitstamp(options.file), qty_unit=options.qty_unit)

@@ -1,10 +1,11 @@
 """Real order flow through `OrderBook`, held against what the venue itself printed.
 
-loaders    files become typed rows of integers, or one clear error
 bitstamp   creates, re-pricings and cancels in; every fill compared with the venue's own
 lobster    messages in; every row compared with the venue's own book
 databento  CME's orders in; the makers of every trade compared with our queue
 flow       a venue's orders as a feed for a market: real order flow for backtests
+
+`rightsx.loaders` reads the files.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rightsx.border import word
+from rightsx.loaders import load_bitstamp, load_databento, load_lobster
 from rightsx.replay.bitstamp import BitstampReplay, replay_bitstamp, venue_story
-from rightsx.replay.databento import DatabentoReplay, load_databento, replay_databento
+from rightsx.replay.databento import DatabentoReplay, replay_databento
 from rightsx.replay.flow import VenueFlow, bitstamp_flow
-from rightsx.replay.loaders import load_bitstamp, load_lobster
 from rightsx.replay.lobster import LobsterReplay, replay_lobster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from rightsx.progress import Progress
 
 __all__ = [
     "BitstampReplay",
@@ -28,9 +30,6 @@ __all__ = [
     "LobsterReplay",
     "VenueFlow",
     "bitstamp_flow",
-    "load_bitstamp",
-    "load_databento",
-    "load_lobster",
     "replay_bitstamp",
     "replay_databento",
     "replay_file",
@@ -42,17 +41,14 @@ FORMATS: Final = {"bitstamp": "bitstamp", "databento": "databento", "lobster": "
 
 
 def replay_file(
-    path: Path | str,
-    *,
-    form: str,
-    progress: Callable[[int, int], None] | None = None,
+    path: Path | str, *, form: str, errors: str = "raise", progress: Progress = None
 ) -> BitstampReplay | DatabentoReplay | LobsterReplay:
     """Load a file of the format `form` (bitstamp, databento or lobster) and replay it through a new `OrderBook`.
 
     Raises `MisuseError` for another format or a missing extra, `InputFileError` for a wrong file.
     """
     if word("format", form, FORMATS) == "bitstamp":
-        return replay_bitstamp(load_bitstamp(path), progress=progress)
+        return replay_bitstamp(load_bitstamp(path, errors=errors, progress=progress), progress=progress)
     if form == "databento":
-        return replay_databento(load_databento(path), progress=progress)
-    return replay_lobster(load_lobster(path), progress=progress)
+        return replay_databento(load_databento(path, errors=errors, progress=progress), progress=progress)
+    return replay_lobster(load_lobster(path, errors=errors, progress=progress), progress=progress)

@@ -34,13 +34,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rightsx.orderbook import BookResult, OrderBook
+from rightsx.progress import following
 from rightsx.replay.lobster import MISMATCHES_SHOWN, PROGRESS_STEP, rate_of
 from rightsx.views import text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from rightsx.replay.loaders import BitstampEvent, BitstampFeed, BitstampTrade
+    from rightsx.loaders.bitstamp import BitstampEvent, BitstampFeed, BitstampTrade
+    from rightsx.progress import Progress
 
 # ── Bitstamp: what the venue says ────────────────────────────────────────────────────────────────
 
@@ -426,27 +428,26 @@ def replay_bitstamp(
     feed: BitstampFeed,
     *,
     book: OrderBook | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> BitstampReplay:
     """Drive a book with a Bitstamp feed and compare its trades with the venue's fills.
 
-    `book` must be empty and take the callers' ids; a new one is made by default. `progress` is
-    called with (done, total) events. O(events · log levels).
+    `book` must be empty and take the callers' ids; a new one is made by default. O(events · log levels).
     """
     story = venue_story(feed)
     drive = _Drive(OrderBook() if book is None else book, feed.tolerance_units)
     last: dict[int, BitstampEvent] = {}
-    start = perf_counter()
-    for _, event in sorted(story.opening.items()):
-        drive.open(event)
-    for done, event in enumerate(story.events):
-        drive.event(event, last.get(event.order_id))
-        last[event.order_id] = event
-        if progress and done % PROGRESS_STEP == 0:
-            progress(done, len(story.events))
-    seconds = perf_counter() - start
-    if progress:
-        progress(len(story.events), len(story.events))
+    with following(progress, "replay") as step:
+        start = perf_counter()
+        for _, event in sorted(story.opening.items()):
+            drive.open(event)
+        for done, event in enumerate(story.events):
+            drive.event(event, last.get(event.order_id))
+            last[event.order_id] = event
+            if done % PROGRESS_STEP == 0:
+                step(done, len(story.events))
+        seconds = perf_counter() - start
+        step(len(story.events), len(story.events))
     return _bitstamp_result(feed, story, drive, seconds)
 
 

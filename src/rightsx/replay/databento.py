@@ -16,99 +16,24 @@ What differs, and why, as far as the file shows it
   sweep (R40); how much is hidden no message says.
 - *others* are neither.
 
-Needs the extra `databento` (databento-dbn). Prices are 1e-9 of the currency, times ns UTC. O(messages + trades × orders).
+O(messages + trades × orders).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from rightsx.errors import InputFileError, MisuseError
+from rightsx.loaders.databento import SIDES
 from rightsx.orderbook import OrderBook
+from rightsx.progress import following
 from rightsx.replay.lobster import MISMATCHES_SHOWN, PROGRESS_STEP
 from rightsx.views import text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-MBO: Final = np.dtype(
-    [
-        ("ts_event", "<i8"),
-        ("order_id", "<i8"),
-        ("price", "<i8"),
-        ("size", "<i8"),
-        ("sequence", "<i8"),
-        ("action", "S1"),  # Add, Cancel, Modify, Trade, Fill, cleaR
-        ("side", "S1"),  # Bid, Ask, None
-        ("flags", "u1"),
-    ]
-)
-SIDES: Final = {b"B": "buy", b"A": "sell"}
-_MOST_ID: Final = 2**63 - 1
-
-
-class DatabentoFeed(NamedTuple):
-    """A whole MBO file: MBO[n] in the order of the file."""
-
-    path: Path
-    messages: np.ndarray
-
-
-def load_databento(path: Path | str) -> DatabentoFeed:
-    """Read a DBN file of MBO records, `.zst` or plain. O(records).
-
-    Raises `MisuseError` where the extra `databento` is missing, `InputFileError` for a file that is none, or is cut off.
-    """
-    place = Path(path)
-    try:
-        from databento_dbn import DBNDecoder, DBNError, MBOMsg  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise MisuseError("Databento's files need the package databento-dbn: pip install 'rightsx[databento]'") from None
-    raw, decoder = _bytes_of(place), DBNDecoder()
-    try:
-        decoder.write(raw)
-        records = decoder.decode()
-    except (DBNError, ValueError) as error:
-        raise InputFileError(place, 0, f"a DBN file was expected: {error}") from error
-    if decoder.buffer():
-        raise InputFileError(
-            place, 0, f"whole records were expected; {len(decoder.buffer())} bytes are left of one that is cut off"
-        )
-    messages = [record for record in records if isinstance(record, MBOMsg)]
-    if not messages:
-        raise InputFileError(place, 0, f"MBO records were expected; none is among {len(records) - 1} records")
-    rows = np.zeros(len(messages), MBO)
-    for name in ("ts_event", "order_id", "price", "size", "sequence"):
-        rows[name] = [getattr(message, name) for message in messages]
-    rows["action"], rows["side"] = ([str(getattr(message, name)) for message in messages] for name in ("action", "side"))
-    rows["flags"] = [int(message.flags) for message in messages]
-    return DatabentoFeed(place, rows)
-
-
-def _bytes_of(path: Path) -> bytes:
-    """Read a file, and unpack it."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputFileError(path, 0, f"a readable file was expected: {error.strerror or error}") from error
-    if path.suffix != ".zst":
-        return raw
-    try:
-        import zstandard  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise MisuseError("files packed with zstd need the package zstandard: pip install 'rightsx[databento]'") from None
-    try:
-        with zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            unpacked: bytes = stream.read()
-    except zstandard.ZstdError as error:
-        raise InputFileError(path, 0, f"sound .zst data were expected: {error}") from error
-    return unpacked
-
+    from rightsx.loaders.databento import DatabentoFeed
+    from rightsx.progress import Progress
 
 # ── the book beside the venue ────────────────────────────────────────────────────────────────────
 
@@ -144,9 +69,7 @@ class _Beside:
     def _change(self, order_id: int, side: bytes, price: int, size: int) -> None:
         """Let an order stand so, in its place if it may keep that."""
         self.waiting.pop(order_id, None)
-        if side not in SIDES or not 0 < order_id <= _MOST_ID or size < 1:
-            self.counts["left out"] += 1
-        elif not self.book.open_qty(order_id):
+        if not self.book.open_qty(order_id):
             self.waiting[order_id] = side, price, size
         elif not self.book.amend(order_id=order_id, price=price, qty=size):
             self.book.cancel(order_id=order_id)
@@ -257,17 +180,17 @@ class DatabentoReplay:
         return "\n".join([text_table(("Databento MBO", "count", ""), rows, f"replay of {self.path}"), *self.mismatches])
 
 
-def replay_databento(feed: DatabentoFeed, *, progress: Callable[[int, int], None] | None = None) -> DatabentoReplay:
-    """Lead a book beside an MBO file, and compare the makers of every trade with its queue; `progress` gets (done, total)."""
+def replay_databento(feed: DatabentoFeed, *, progress: Progress = None) -> DatabentoReplay:
+    """Lead a book beside an MBO file, and compare the makers of every trade with its queue."""
     beside = _Beside(feed.messages.tolist())
     at, told = 0, 0
-    while at < len(beside.rows):
-        at = beside.tell(at)
-        if progress and at >= told:
-            progress(at, len(beside.rows))
-            told = at + PROGRESS_STEP
-    if progress:
-        progress(at, at)
+    with following(progress, "replay") as step:
+        while at < len(beside.rows):
+            at = beside.tell(at)
+            if at >= told:
+                step(at, len(beside.rows))
+                told = at + PROGRESS_STEP
+        step(at, at)
     counts = beside.counts
     return DatabentoReplay(
         path=str(feed.path),

@@ -36,7 +36,7 @@ from rightsx.replay.bitstamp import is_repriced, venue_story
 from rightsx.vocabulary import integer
 
 if TYPE_CHECKING:
-    from rightsx.replay.loaders import BitstampEvent, BitstampFeed
+    from rightsx.loaders.bitstamp import BitstampEvent, BitstampFeed
 
 MERCHANT, BUYERS, SELLERS = 1, 2, 3  # accounts
 SERIES: Final = 1

@@ -28,8 +28,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from rightsx.orderbook import BookResult, OrderBook
-from rightsx.replay.loaders import (
+from rightsx.loaders.lobster import (
     KIND_DELETE,
     KIND_EXECUTE,
     KIND_HIDDEN,
@@ -39,10 +38,12 @@ from rightsx.replay.loaders import (
     LobsterMessage,
     LobsterRow,
 )
+from rightsx.orderbook import BookResult, OrderBook
+from rightsx.progress import following
 from rightsx.views import text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from rightsx.progress import Progress
 
 PROGRESS_STEP: Final = 4_096
 MISMATCHES_SHOWN: Final = 10
@@ -207,6 +208,7 @@ class LobsterReplay:
     rows_equal: int
     rows_revealed: int
     rows_different: int
+    gaps: int
     executed_known: int
     executed_anonymous: int
     cancelled_known: int
@@ -240,6 +242,7 @@ class LobsterReplay:
             ("- equal on all levels", self.rows_equal, ""),
             ("- but for reveals", self.rows_revealed, "a level unseen in the row before, adopted"),
             ("- different", self.rows_different, "adopted"),
+            ("gaps", self.gaps, "rows behind messages that were left out, adopted"),
             ("executions", self.kinds.get(KIND_EXECUTE, 0), ""),
             ("- our book met the same", executed, f"{self.executed_known} by id, {self.executed_anonymous} anonymous"),
             ("cancels", self.cancelled_known + self.cancelled_anonymous, f"{self.cancelled_anonymous} of anonymous orders"),
@@ -255,12 +258,11 @@ def replay_lobster(
     feed: LobsterFeed,
     *,
     book: OrderBook | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> LobsterReplay:
     """Check every transition of a LOBSTER pair, and drive a book seeded from its first row with the messages.
 
-    `book` must be empty and take the callers' ids; a new one is made by default. `progress` is
-    called with (done, total) messages. O(messages · level_count).
+    `book` must be empty and take the callers' ids; a new one is made by default. O(messages · level_count).
     """
     shadow = _Shadow(OrderBook() if book is None else book, feed.level_count)
     transitions = {"exact": 0, "reveal": 0, "inconsistent": 0}
@@ -269,27 +271,33 @@ def replay_lobster(
     for side in _OTHER:
         for price, qty in side_of(feed.rows[0], side):
             shadow.rest(side, price, qty)
-    for index in range(1, len(feed.messages)):
-        before, message, after = feed.rows[index - 1], feed.messages[index], feed.rows[index]
-        verdict = transition(before, message, after, feed.level_count)
-        transitions[verdict] += 1
-        if verdict == "inconsistent":
-            shadow.mismatches.append(f"line {message.line}: the row before and the message do not give the row")
-        start = perf_counter()
-        shadow.message(message)
-        seconds += perf_counter() - start
-        outcomes[_follow(shadow, before, after, message.line)] += 1
-        if progress and index % PROGRESS_STEP == 0:
-            progress(index, len(feed.messages))
-    if progress:
-        progress(len(feed.messages), len(feed.messages))
+    with following(progress, "replay") as step:
+        for index in range(1, len(feed.messages)):
+            before, message, after = feed.rows[index - 1], feed.messages[index], feed.rows[index]
+            if message.line != feed.messages[index - 1].line + 1:
+                outcomes["gap"] += 1  # what was left out may have changed anything
+                for side in _OTHER:
+                    shadow.adopt(side, side_of(after, side))
+                continue
+            verdict = transition(before, message, after, feed.level_count)
+            transitions[verdict] += 1
+            if verdict == "inconsistent":
+                shadow.mismatches.append(f"line {message.line}: the row before and the message do not give the row")
+            start = perf_counter()
+            shadow.message(message)
+            seconds += perf_counter() - start
+            outcomes[_follow(shadow, before, after, message.line)] += 1
+            if index % PROGRESS_STEP == 0:
+                step(index, len(feed.messages))
+        step(len(feed.messages), len(feed.messages))
     kinds = Counter(message.kind for message in feed.messages)
     return LobsterReplay(
         path=str(feed.path),
         messages=len(feed.messages),
         kinds=dict(sorted(kinds.items())),
         transitions=transitions,
-        rows=sum(outcomes.values()),
+        rows=sum(outcomes.values()) - outcomes["gap"],
+        gaps=outcomes["gap"],
         rows_equal=outcomes["equal"],
         rows_revealed=outcomes["reveal"],
         rows_different=outcomes["different"],

@@ -1,0 +1,18 @@
+"""Venues' files and tables become typed rows of integers, or one clear error.
+
+text       lines, exact numbers, and what becomes of a wrong row
+bitstamp   Bitstamp's order-level websocket, as ob-analytics recorded it
+lobster    LOBSTER: a stock's messages, and its book after each of them
+databento  CME's orders as Databento sells them (extra `databento`)
+
+Every loader has `errors` ("raise", or "skip": wrong rows are left out and counted) and `progress` (True, False, a callable of
+(done, total), or a class as tqdm). `rightsx.replay` holds what they give against the venue, and makes feeds for backtests of it.
+"""
+
+from __future__ import annotations
+
+from rightsx.loaders.bitstamp import BitstampFeed, load_bitstamp
+from rightsx.loaders.databento import DatabentoFeed, load_databento
+from rightsx.loaders.lobster import LobsterFeed, load_lobster
+
+__all__ = ["BitstampFeed", "DatabentoFeed", "LobsterFeed", "load_bitstamp", "load_databento", "load_lobster"]
