@@ -52,6 +52,9 @@ WEIGHTS = {
     K.SUBSCRIBE: 9,
     K.REDEEM: 4,
     K.REDEEM_BILL: 3,
+    K.PAY_BILL: 2,
+    K.BUY_PRODUCT: 2,
+    K.ROLL: 2,
     K.TRANSFER: 3,
     K.REFUND: 3,
     K.LOCK_VOUCHER: 4,
@@ -267,6 +270,26 @@ class Flow:
     def ref(self) -> int:
         return self.random.randint(1, 40) if self.random.random() < 0.1 else 0
 
+    def basket(self, kind: K) -> dict[str, Any]:
+        """Choose what a command over several books names."""
+        rnd = self.random
+        most = rnd.choice((0, 0, 0, rnd.randint(1, 120)))
+        if kind == K.ROLL:
+            old, new = self.series(), self.series()
+            return {
+                "account": self.account(),
+                "series": old,
+                "to": new,
+                "qty": rnd.randint(1, 6),
+                "net_price": rnd.randint(-30, 60),
+            }
+        wanted = {"account": self.account(), "product": rnd.randint(1, max(1, len(self.market.products))), "max_price": most}
+        if kind == K.PAY_BILL:
+            return wanted | {"amount": rnd.randint(1, 2_000), "store": self.store()}
+        until = rnd.choice((0, 0, self.market.clock_ns + rnd.randint(1, 40 * DAY_NS)))
+        tif = rnd.choice((TimeInForce.IOC, TimeInForce.IOC, TimeInForce.FOK))
+        return wanted | {"qty": rnd.randint(1, 12), "expires_from_ns": until, "time_in_force": tif}
+
     def arguments(self, kind: K) -> dict[str, Any]:
         """Choose the arguments of one kind of command."""
         rnd = self.random
@@ -290,6 +313,8 @@ class Flow:
                 "amount": rnd.randint(1, 3_000),
                 "store": self.store(),
             }
+        if kind in (K.PAY_BILL, K.BUY_PRODUCT, K.ROLL):
+            return chosen | self.basket(kind)
         if kind in (K.DEPOSIT, K.WITHDRAW, K.CHARGEBACK):
             return chosen | {"account": self.account(), "amount": rnd.choice((1, 500, 20_000))}
         if kind == K.CANCEL_ALL:

@@ -318,6 +318,12 @@ MARKETS: Final[dict[str, MarketShape]] = {
         members=0.3,
     ),
     "redemption": MarketShape(mostly(REDEEM=25, REDEEM_BILL=25, SUBSCRIBE=25), Paper(products=1, steps=12), series=10),
+    "baskets": MarketShape(
+        mostly(PLACE=60, PAY_BILL=20, BUY_PRODUCT=20, ROLL=25, SUBSCRIBE=25, AMEND=3),
+        Paper(products=2, steps=6, auction=0.1, par=(100, 97, 1_000)),
+        series=10,
+        qty=upto(12),
+    ),
     "gifts": MarketShape(mostly(TRANSFER=35, SUBSCRIBE=15, REDEEM=8), Paper(hold=0.7, cooling_off=0.7, clawback=1), qty=upto(9)),
     "references": MarketShape(
         mostly(CANCEL=15, ADVANCE=5, SET_TIER=2, SET_ACCOUNT=2, DEFAULT=0.05, CHARGEBACK=1),
@@ -783,6 +789,29 @@ class MarketFlow:
         rows["series"][at] = 0
         rows["other_account"][at] = self._stores(len(at))
 
+    def _pay_bill(self, rows: np.ndarray, at: np.ndarray) -> None:
+        self._redeem_bill(rows, at)
+        rows["price"][at] = self._edge(
+            self.rng.integers(1, 130, len(at)) * (self.rng.random(len(at)) < 0.3), -1, PRICE_END - 1, PRICE_END
+        )
+
+    def _buy_product(self, rows: np.ndarray, at: np.ndarray) -> None:
+        rng, n = self.rng, len(at)
+        self._pay_bill(rows, at)
+        rows["other_account"][at] = 0
+        rows["qty"][at] = self._edge(rng.integers(1, 40, n), 0, QTY_END - 1, QTY_END)
+        until = self.market.clock_ns + rng.integers(1, 60 * DAY_NS, n)
+        rows["deadline_ns"][at] = self._edge(until * (rng.random(n) < 0.3), -1, TIME_END - 1, TIME_END)
+        rows["time_in_force"][at] = rng.choice(
+            [TimeInForce.IOC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC], n, p=[0.5, 0.2, 0.28, 0.02]
+        )
+
+    def _roll(self, rows: np.ndarray, at: np.ndarray) -> None:
+        rng, n = self.rng, len(at)
+        self._holding(rows, at)
+        rows["other_account"][at] = rng.integers(1, len(self.market.series) + 2, n)
+        rows["price"][at] = self._edge(rng.integers(-30, 120, n), -PRICE_END, 1 - PRICE_END, PRICE_END)
+
     def _refund(self, rows: np.ndarray, at: np.ndarray) -> None:
         self._holding(rows, at)
 
@@ -864,6 +893,9 @@ _FILL: Final[dict[K, Callable[[MarketFlow, np.ndarray, np.ndarray], Any]]] = {
     K.TRANSFER: MarketFlow._transfer,
     K.REDEEM: MarketFlow._redeem,
     K.REDEEM_BILL: MarketFlow._redeem_bill,
+    K.PAY_BILL: MarketFlow._pay_bill,
+    K.BUY_PRODUCT: MarketFlow._buy_product,
+    K.ROLL: MarketFlow._roll,
     K.REFUND: MarketFlow._refund,
     K.LOCK_VOUCHER: MarketFlow._lock_voucher,
     K.UPLOAD_VOUCHER: MarketFlow._upload_voucher,

@@ -400,6 +400,32 @@ def _bill(teller: Teller, command: Command, _: Any) -> str:
     return told + _store_word(teller, command.other_account) + _ref(command.ref)
 
 
+def _product_words(teller: Teller, command: Command) -> str:
+    products = teller._judge.products()
+    if not 0 < command.order_id <= len(products) or command.price < 0:
+        raise UnspeakableError
+    product = products[command.order_id - 1]
+    most = f" max_price={command.price}" if command.price else ""
+    return f"{teller._account(command.account)} {command.qty} {teller._account(product.merchant)} {product.name}{most}"
+
+
+def _pay(teller: Teller, command: Command, _: Any) -> str:
+    return f"pay {_product_words(teller, command)}{_store_word(teller, command.other_account)}{_ref(command.ref)}"
+
+
+def _buy_product(teller: Teller, command: Command, _: Any) -> str:
+    if command.time_in_force not in (TimeInForce.IOC, TimeInForce.FOK):
+        raise UnspeakableError
+    since = f" expires_from={command.deadline_ns}" if command.deadline_ns else ""
+    whole = " all_or_nothing=yes" if command.time_in_force == TimeInForce.FOK else ""
+    return f"buy_product {_product_words(teller, command)}{since}{whole}{_ref(command.ref)}"
+
+
+def _roll(teller: Teller, command: Command, _: Any) -> str:
+    names = f"{teller._name('series', command.series)} {teller._name('series', command.other_account)}"
+    return f"roll {teller._account(command.account)} {command.qty} {names} {command.price}{_ref(command.ref)}"
+
+
 def _lock(teller: Teller, command: Command, _: Any) -> str:
     series = teller._judge.series(command.series)
     bits = [bit for bit in range(64) if command.stop_price >> bit & 1]
@@ -473,6 +499,9 @@ _VERBS: Final[dict[K, Callable[[Teller, Command, Any], str]]] = {
     K.TRANSFER: _give,
     K.REDEEM: _holder("redeem"),
     K.REDEEM_BILL: _bill,
+    K.PAY_BILL: _pay,
+    K.BUY_PRODUCT: _buy_product,
+    K.ROLL: _roll,
     K.REFUND: _holder("refund"),
     K.LOCK_VOUCHER: _lock,
     K.UPLOAD_VOUCHER: _upload,

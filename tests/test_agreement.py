@@ -609,6 +609,21 @@ class TwoExchanges(RuleBasedStateMachine):
         self.hot(K.REDEEM_BILL, account=account, product=1, amount=amount, store=store)
 
     @rule(
+        account=st.integers(2, 5),
+        wanted=st.sampled_from([1, 5, 250, 1_000]),
+        most=st.sampled_from([0, 0, 60]),
+        kind=st.sampled_from([K.PAY_BILL, K.BUY_PRODUCT]),
+        whole=st.booleans(),
+    )
+    def basket(self, account, wanted, most, kind, whole):
+        one = {"amount": wanted} if kind == K.PAY_BILL else {"qty": wanted, "time_in_force": 4 if whole else 3}
+        self.hot(kind, account=account, product=1, max_price=most, **one)
+
+    @rule(series=st.integers(1, 3), to=st.integers(1, 3), account=st.integers(2, 5), qty=QTYS, net=st.integers(-20, 60))
+    def roll(self, series, to, account, qty, net):
+        self.hot(K.ROLL, series=series, to=to, account=account, qty=qty, net_price=net)
+
+    @rule(
         series=st.integers(1, 3),
         account=st.integers(2, 5),
         qty=QTYS,

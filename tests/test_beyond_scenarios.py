@@ -88,6 +88,14 @@ def test_an_advance_with_a_reference_is_remembered_as_any_command():
     assert run(market, first, {})[-1].code == Refusal.IdempotencyConflict
 
 
+def test_another_root_under_a_reference_is_refused():
+    market = stage()
+    for part, refused in ((1, None), (1, None), (2, Refusal.IdempotencyConflict)):
+        roots = {"root_0": part, "root_1": 0, "root_2": 0, "root_3": 0}
+        events = market.apply(command(CommandKind.PUBLISH, ref=5, **roots))
+        assert [event.code for event in events if event.kind == EventKind.REFUSED] == ([refused] if refused else [])
+
+
 def test_an_order_with_an_unknown_flag_is_refused():
     market = Market(Venue())
     run(market, command(CommandKind.OPEN_ACCOUNT), {})

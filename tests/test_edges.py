@@ -306,6 +306,15 @@ SENSIBLE = {
         {"account": BOB, "order_id": 1, "qty": 700, "other_account": 1},
         {"account": EVE, "order_id": 1, "qty": 2**47},
     ],
+    K.PAY_BILL: [{"account": BOB, "order_id": 1, "qty": 700, "other_account": 1}, {"account": EVE, "order_id": 1, "qty": 2**47}],
+    K.BUY_PRODUCT: [
+        {"account": BOB, "order_id": 1, "qty": 3, "time_in_force": 3},
+        {"account": EVE, "order_id": 1, "qty": 2**31 - 1, "time_in_force": 3, "deadline_ns": 2**62 - 1, "price": 2**31 - 1},
+    ],
+    K.ROLL: [
+        {"account": BOB, "series": PLAIN, "other_account": DEAR, "qty": 1, "price": 2**31 - 1},
+        {"account": EVE, "series": DEAR, "other_account": PLAIN, "qty": 1, "price": 1 - 2**31},
+    ],
     K.REFUND: [UNITS, UNITS | {"account": ANN}, UNITS | {"series": POOR}],
     K.LOCK_VOUCHER: [UNITS | {"deadline_ns": HOUR, "display": HOUR, "stop_price": 3}],
     K.UPLOAD_VOUCHER: [

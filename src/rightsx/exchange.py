@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 import numpy as np
 
 from rightsx import reports, results, schedule as schedules
+from rightsx.baskets import Baskets
 from rightsx.border import (
     SIDES,
     TIMES_IN_FORCE,
@@ -48,7 +49,6 @@ from rightsx.border import (
     word,
 )
 from rightsx.errors import MisuseError
-from rightsx.kept import Kept
 from rightsx.orderbook import CANCEL_BITS, CANCEL_TAKER, OWN_BITS, OWN_ORDERS, SIDE_BITS, TIME_BITS, most_levels
 from rightsx.protocol import (
     AT_ENGINE_CLOCK,
@@ -74,7 +74,7 @@ from rightsx.vocabulary import ROOT_BYTES, check_command, cold_command, command,
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rightsx.dispatch import R, Raw
+    from rightsx.dispatch import Raw
     from rightsx.protocol import Command
     from rightsx.results import (
         Created,
@@ -104,7 +104,7 @@ NONE: Final = 0
 POST_ONLY_BIT: Final = int(OrderFlag.POST_ONLY) << 24
 
 
-class Exchange(Kept):
+class Exchange(Baskets):
     """A whole market: accounts, series, books, escrow, and what falls due.
 
     `engine` is "compiled", or "reference" for judging. `clock` is a callable giving ns since 1970 (`time.time_ns`), read once a
@@ -425,9 +425,7 @@ class Exchange(Kept):
         What is left is `cash_due`. Refused: BadAmount, IdempotencyConflict, UnknownAccount,
         UnknownSeries (no such product), MerchantDefaulted, AccountFrozen, StoreNotInProduct.
         """
-        integer("merchant", merchant, Refusal.UnknownAccount)
-        found = self._twin.product(merchant, text("product", product, MAX_NAME_BYTES))
-        number = found.product if found else 0
+        number = self._product(merchant, product)
         till = self._store(store, merchant)
         return self._do(
             results.RedeemResult,
@@ -892,35 +890,6 @@ class Exchange(Kept):
         if not self.account(integer("merchant", merchant, Refusal.UnknownAccount)).is_merchant:
             raise MisuseError(f"merchant was {merchant}; that account is none", Refusal.UnknownAccount)
 
-    def _merchant_of(self, series: int) -> int:
-        """Give the merchant of a series, or 0, which is nobody's number."""
-        return self._twin.merchant_of(integer("series", series, Refusal.UnknownSeries))
-
-    def _find(self, series: int) -> SeriesView | None:
-        return self._twin.series(integer("series", series, Refusal.UnknownSeries))
-
-    def _stamp(self, time_ns: Time | None) -> int:
-        if time_ns is not None:
-            named = to_ns("time_ns", time_ns)
-        elif self._clock is not None:
-            named = integer("clock()", self._clock(), Refusal.BadTime)
-        else:
-            return AT_ENGINE_CLOCK
-        return max(named, AT_ENGINE_CLOCK + 1)
-
-    def _do(self, result: type[R], kind: CommandKind, time_ns: Time | None, **arguments: int) -> R:
-        return self._line.answer(result, self._hot(kind, time_ns, **arguments))
-
-    def _hot(self, kind: CommandKind, time_ns: Time | None, **arguments: int) -> Raw:
-        return self._send(kind, self._stamp(time_ns), **arguments)
-
-    def _send(self, kind: CommandKind, at_ns: int, **arguments: int) -> Raw:
-        return self._line.send(command(kind, time_ns=at_ns, **arguments))
-
-    def _cold(self, kind: CommandKind, time_ns: Time | None, payload: Mapping[str, object], **arguments: int) -> Raw:
-        record, data = cold_command(kind, payload, time_ns=self._stamp(time_ns), **arguments)
-        return self._line.send(record, data)
-
     def _created(self, raw: Raw, kind: EventKind, field: str) -> Created:
         made = [event for event in events_in(raw) if event.kind == kind]
         created = results.Created(getattr(made[-1], field) if made else 0, raw)
@@ -933,9 +902,6 @@ class Exchange(Kept):
         if text("channel", name, MAX_NAME_BYTES) not in known:
             return self.register_channel(name, time_ns=time_ns)
         return results.Created(known.index(name) + 1)
-
-    def _store(self, store: int | str, merchant: int) -> int:
-        return number_of(store, self._twin.stores(merchant), "store", 2**32 - 1)
 
 
 _FREE_TERMS: Final = tuple(

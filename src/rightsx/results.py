@@ -227,6 +227,58 @@ class RedeemResult(Result):
         return sum(event.fee for event in self._found(EventKind.BILL_REDEEMED)[-1:])
 
 
+class BasketResult(Result):
+    """The answer to a bill paid with rights to be bought, to buying a product, or to a roll. Minor units, 0 if refused."""
+
+    __slots__ = ()
+    _shown = ("qty", "cost", "goods", "cash_due", "saving", "proceeds")
+
+    @property
+    def qty(self) -> int:
+        """Units bought."""
+        return sum(event.qty for event in self._head())
+
+    @property
+    def cost(self) -> int:
+        """What they cost, fees included."""
+        return sum(event.other_fee for event in self._head())
+
+    @property
+    def proceeds(self) -> int:
+        """What the units that a roll sold brought, after fee and royalty."""
+        return sum(event.amount for event in self._found(EventKind.ROLLED)[-1:])
+
+    @property
+    def net(self) -> int:
+        """What was paid in all: cost − proceeds."""
+        return self.cost - self.proceeds
+
+    @property
+    def goods(self) -> int:
+        """What of the bill the units paid."""
+        return sum(event.amount - event.fee for event in self._found(EventKind.BILL_PAID)[-1:])
+
+    @property
+    def cash_due(self) -> int:
+        """What of the bill is still to be paid."""
+        return sum(event.fee for event in self._found(EventKind.BILL_PAID)[-1:])
+
+    @property
+    def saving(self) -> int:
+        """What the goods of a bill are worth beyond the cost of their units."""
+        return self.goods - self.cost if self.goods else 0
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        """The trades, in the order in which they happened; those of stops that they woke are not among them."""
+        own = {event.order_id for event in self._found(EventKind.ACCEPTED)}
+        return tuple(fill_of(event, event.order_id) for event in self._found(EventKind.FILL) if event.order_id in own)
+
+    def _head(self) -> list[Event]:
+        """Give the event that sums the command up, as a list; none if it was refused."""
+        return self._found(EventKind.BILL_PAID, EventKind.PRODUCT_BOUGHT, EventKind.ROLLED)[-1:]
+
+
 class RefundResult(Result):
     """The answer to a refund, in minor units."""
 

@@ -396,6 +396,60 @@ def _bill(run: Scenario, account: str, amount: str, merchant: str, product: str,
     )
 
 
+def _pay(
+    run: Scenario, account: str, amount: str, merchant: str, product: str, max_price: str = "", at: str = "0", ref: str = "0"
+) -> Result:
+    """ACCOUNT AMOUNT MERCHANT PRODUCT [max_price=N] [at=STORE] [ref=N]"""
+    return run.market.pay_bill(
+        merchant=run.id(merchant),
+        product=product,
+        account=run.id(account),
+        amount=run.number(amount),
+        max_price=run.number(max_price) if max_price else None,
+        store=run.id(at) if at in run.names or at.isdigit() else at,
+        ref=run.number(ref),
+        time_ns=run.time,
+    )
+
+
+def _buy_product(
+    run: Scenario,
+    account: str,
+    qty: str,
+    merchant: str,
+    product: str,
+    max_price: str = "",
+    expires_from: str = "",
+    all_or_nothing: str = "no",
+    ref: str = "0",
+) -> Result:
+    """ACCOUNT QTY MERCHANT PRODUCT [max_price=N] [expires_from=TIME] [all_or_nothing=yes] [ref=N]"""
+    return run.market.buy_product(
+        merchant=run.id(merchant),
+        product=product,
+        account=run.id(account),
+        qty=run.number(qty),
+        max_price=run.number(max_price) if max_price else None,
+        expires_from=run.number(expires_from) if expires_from else None,
+        all_or_nothing=all_or_nothing == "yes",
+        ref=run.number(ref),
+        time_ns=run.time,
+    )
+
+
+def _roll(run: Scenario, account: str, qty: str, series: str, to: str, net_price: str, ref: str = "0") -> Result:
+    """ACCOUNT QTY SERIES TO NET_PRICE [ref=N]"""
+    return run.market.roll(
+        account=run.id(account),
+        series=run.id(series),
+        to=run.id(to),
+        qty=run.number(qty),
+        net_price=run.number(net_price),
+        ref=run.number(ref),
+        time_ns=run.time,
+    )
+
+
 def _refund(run: Scenario, account: str, qty: str, series: str, ref: str = "0") -> Result:
     """ACCOUNT QTY SERIES [ref=N]"""
     return run.market.refund(
@@ -736,6 +790,9 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "give": _give,
     "redeem": _redeem,
     "bill": _bill,
+    "pay": _pay,
+    "buy_product": _buy_product,
+    "roll": _roll,
     "refund": _refund,
     "lock": _lock,
     "upload": _upload,

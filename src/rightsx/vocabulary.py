@@ -69,6 +69,7 @@ _ACCOUNT = _argument("account", "id of the account that acts", Refusal.UnknownAc
 _QTY = _argument("qty", "units", Refusal.BadQuantity)
 _AMOUNT = _argument("amount", "minor units of cash", Refusal.BadAmount, field="qty")
 _STORE = _argument("store", "id of the store, 0 for none", Refusal.StoreNotInProduct, 0, "other_account")
+_PRODUCT = _argument("product", "id of the product", Refusal.UnknownSeries, None, "order_id")
 _REF = _argument("ref", "idempotency key of the account, 0 for none", Refusal.BadTerms, 0)
 _ORDER = _argument("order_id", "id of a live order", Refusal.OrderNotOpen)
 _TIER = _argument("tier", "number of the tier, 0 for none", Refusal.BadTerms, 0, "other_account")
@@ -142,9 +143,40 @@ COMMANDS: Final[Mapping[CommandKind, tuple[Argument, ...]]] = {
     CommandKind.REDEEM: (_SERIES, _ACCOUNT, _QTY, _STORE, _REF),
     CommandKind.REDEEM_BILL: (
         _ACCOUNT,
-        _argument("product", "id of the product", Refusal.UnknownSeries, None, "order_id"),
+        _PRODUCT,
         _AMOUNT,
         _STORE,
+        _REF,
+    ),
+    CommandKind.PAY_BILL: (
+        _ACCOUNT,
+        _PRODUCT,
+        _AMOUNT,
+        _argument("max_price", "most that a unit may cost, 0 for no limit", Refusal.BadPrice, 0, "price"),
+        _STORE,
+        _REF,
+    ),
+    CommandKind.BUY_PRODUCT: (
+        _ACCOUNT,
+        _PRODUCT,
+        _QTY,
+        _argument("max_price", "most that a unit may cost, 0 for no limit", Refusal.BadPrice, 0, "price"),
+        _argument("expires_from_ns", "earliest expiry that will do, 0 for any", Refusal.BadTime, 0, "deadline_ns"),
+        _argument("time_in_force", "IOC: what there is; FOK: all or nothing", Refusal.BadTerms, TimeInForce.IOC),
+        _REF,
+    ),
+    CommandKind.ROLL: (
+        _argument("series", "id of the series that is sold", Refusal.UnknownSeries),
+        _argument("to", "id of the series that is bought", Refusal.UnknownSeries, None, "other_account"),
+        _ACCOUNT,
+        _QTY,
+        _argument(
+            "net_price",
+            "most that a unit may cost after what the old one brings, may be below 0",
+            Refusal.BadPrice,
+            None,
+            "price",
+        ),
         _REF,
     ),
     CommandKind.REFUND: (_SERIES, _ACCOUNT, _QTY, _REF),
@@ -346,6 +378,38 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
     _E.BILL_REDEEMED: Shape(
         "bill of {amount}: account {account} redeems, {fee} is due in cash",
         {"account": "the holder", "amount": "the bill", "fee": "cash_due", "extra": "store, 0 for none", "order_id": "product"},
+    ),
+    _E.BILL_PAID: Shape(
+        "bill of {amount}: account {account} buys {qty} for {other_fee} and redeems them, {fee} is due in cash",
+        {
+            "account": "who pays",
+            "order_id": "product",
+            "amount": "the bill",
+            "qty": "units bought in all; the legs follow, each with its order, fills and redemption",
+            "fee": "cash_due",
+            "other_fee": "what the units cost, fees included",
+            "extra": "store, 0 for none",
+        },
+    ),
+    _E.PRODUCT_BOUGHT: Shape(
+        "account {account} buys {qty} of product {order_id} for {other_fee}",
+        {
+            "account": "who buys",
+            "order_id": "product",
+            "qty": "units bought in all; the legs follow, each with its order and fills",
+            "other_fee": "what they cost, fees included",
+        },
+    ),
+    _E.ROLLED: Shape(
+        "account {account} rolls {qty} of series {series} into series {extra}: sells for {amount}, buys for {other_fee}",
+        {
+            "account": "who rolls",
+            "series": "what is sold",
+            "extra": "the series that is bought",
+            "qty": "units of each; the two legs follow, each with its order and fills",
+            "amount": "what the old units bring, after fee and royalty",
+            "other_fee": "what the new ones cost, fees included",
+        },
     ),
     _E.REFUNDED: Shape(
         "account {account} is refunded {amount} for {qty} of series {series}",

@@ -167,14 +167,25 @@ def check_holder_limit(state: int, series: int, account: int, qty: int, replaced
     if tier == 0 or row["merchant"] == account:
         return 0
     face = saturating_product(qty, row["par"])
-    number = wide(product_at(state, wide(row["product"]))["first_series"])
+    if replaced != NIL and ticket_at(state, replaced)["side"] == BUY:
+        face -= saturating_product(open_qty(state, replaced), row["par"])
+    return check_face(state, wide(row["product"]), account, face)
+
+
+@kernel
+def check_face(state: int, product: int, account: int, change: int) -> int:
+    """Refuse where an account's face held in a product, changed by `change`, would pass its tier's cap (R31)."""
+    tier = wide(account_at(state, account)["tier"])
+    if tier == 0:
+        return 0
+    face = 0
+    number = wide(product_at(state, product)["first_series"])
     while number != NIL:
         slot = holding_find(state, account, number)
         if slot != NIL:
             held = holding_units(state, slot) + holding_at(state, slot)["bid_qty"]
-            if number == series and replaced != NIL and ticket_at(state, replaced)["side"] == BUY:
-                held -= open_qty(state, replaced)
             face = saturating_sum(face, saturating_product(held, series_at(state, number)["par"]))
         number = wide(series_at(state, number)["product_next"])
+    face = saturating_sum(face, change) if change > 0 else max(0, face + change)
     cap = tier_at(state, tier)["cap"]
     return 0 if face <= cap else no(state, HOLDER_LIMIT_EXCEEDED, F_QTY, face, cap)

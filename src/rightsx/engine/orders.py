@@ -330,10 +330,16 @@ def place(state: int, row: int) -> int:
         return code
     # From here the command must succeed.
     command = command_at(state, row)
+    draft_accept(state, command["order_id"], command["display"])
+    return 0
+
+
+@kernel
+def draft_accept(state: int, order_id: int, display: int) -> None:
+    """Let the draft be an order: its id (0 for one of the engine's), its timer, its lock, its event; then send it on its way."""
     slot = slot_take(state)
     draft = ticket_at(state, DRAFT)
     order = order_at(state, slot)
-    order_id = command["order_id"]
     if order_id == 0:
         world = world_at(state, 0)
         order_id = world["next_order_id"]
@@ -341,7 +347,7 @@ def place(state: int, row: int) -> int:
     order["id"] = order_id
     order["word"] = order_at(state, DRAFT)["word"]
     order["account"] = order_at(state, DRAFT)["account"]
-    part_at(state, slot)["display"] = command["display"]
+    part_at(state, slot)["display"] = display
     part_at(state, slot)["hidden"] = 0
     ticket_begin(state, slot, wide(draft["series"]), wide(draft["side"]), draft["limit"])
     ticket = ticket_at(state, slot)
@@ -354,7 +360,6 @@ def place(state: int, row: int) -> int:
     order_lock(state, slot)
     accepted_event(state, slot)
     order_admitted(state, slot)
-    return 0
 
 
 @kernel

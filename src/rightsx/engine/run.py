@@ -15,6 +15,7 @@ from typing import Any
 
 from rightsx._jit import exact, kernel, wide
 from rightsx.engine.auction import uncross_due, uncross_step
+from rightsx.engine.baskets import buy_product, leg_redeem_step, leg_step, legs_step, pay_bill, roll
 from rightsx.engine.default import chargeback, chargeback_step, default, default_end_step, default_step, freeze, unfreeze
 from rightsx.engine.holders import open_account, set_account, set_tier
 from rightsx.engine.hot import (
@@ -34,6 +35,7 @@ from rightsx.engine.numbers import (
     BAD_TIME,
     C_ADVANCE,
     C_AMEND,
+    C_BUY_PRODUCT,
     C_CANCEL,
     C_CANCEL_AFTER,
     C_CANCEL_ALL,
@@ -46,12 +48,14 @@ from rightsx.engine.numbers import (
     C_KILL,
     C_LOCK_VOUCHER,
     C_OPEN_ACCOUNT,
+    C_PAY_BILL,
     C_PLACE,
     C_PUBLISH,
     C_REDEEM,
     C_REDEEM_BILL,
     C_REFUND,
     C_RESUME,
+    C_ROLL,
     C_SET_ACCOUNT,
     C_SUBSCRIBE,
     C_TRANSFER,
@@ -105,6 +109,9 @@ from rightsx.engine.tasks import (
     K_DEFAULT,
     K_DEFAULT_END,
     K_LAPSE,
+    K_LEG,
+    K_LEG_REDEEM,
+    K_LEGS,
     K_MATCH,
     K_STOPS,
     K_UNCROSS,
@@ -158,6 +165,12 @@ def task_step(state: int, kind: int) -> int:
         return lapse_step(state)
     if kind == K_DEFAULT_END:
         return default_end_step(state)
+    if kind == K_LEGS:
+        return legs_step(state)
+    if kind == K_LEG:
+        return leg_step(state)
+    if kind == K_LEG_REDEEM:
+        return leg_redeem_step(state)
     return pay_out_step(state)
 
 
@@ -276,6 +289,12 @@ def perform_rest(state: int, row: int, kind: int) -> int:
         return set_account(state, row)
     if kind == C_PUBLISH:
         return publish(state, row)
+    if kind == C_PAY_BILL:
+        return pay_bill(state, row)
+    if kind == C_BUY_PRODUCT:
+        return buy_product(state, row)
+    if kind == C_ROLL:
+        return roll(state, row)
     return set_tier(state, row)
 
 

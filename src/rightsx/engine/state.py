@@ -149,7 +149,9 @@ SERIES: Final = np.dtype(
             for name in (
                 "product", "product_next", "first_holding", "holding_count", "first_channel", "shop_start", "shop_count",
                 "step_start", "step_count", "step_index", "first_voucher", "last_voucher", "voucher_count",
-                "decay_timer", "uncross_timer", "last_trade_timer", "expiry_timer", "spare_2",
+                "decay_timer", "uncross_timer", "last_trade_timer", "expiry_timer",
+                # its part in a command over several books (R50): units, worst price, the level that is looked at next
+                "leg_qty", "leg_price", "leg_level",
             )
         ),
     ]

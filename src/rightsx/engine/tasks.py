@@ -4,6 +4,7 @@ K_MATCH order                K_STOPS series               K_CANCEL_ORDERS accoun
 K_CANCEL_LIST series, reason, above                       K_UNCROSS series, price
 K_PAY_OUT series, …          K_BILL account, product, …   K_CHARGEBACK account, wanted
 K_DEFAULT merchant           K_LAPSE series               K_DEFAULT_END series
+K_LEGS account, series, …    K_LEG account, series, …     K_LEG_REDEEM account, series, …
 """
 
 from __future__ import annotations
@@ -20,4 +21,7 @@ from __future__ import annotations
     K_DEFAULT,
     K_LAPSE,
     K_DEFAULT_END,
-) = range(1, 12)
+    K_LEGS,
+    K_LEG,
+    K_LEG_REDEEM,
+) = range(1, 15)

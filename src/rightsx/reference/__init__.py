@@ -10,6 +10,7 @@ Read in this order; each file knows those above it.
     listing      merchants, stores, series (R3, R7, R20, R23, R44, R46)
     primary      sale, grants, import (R4 … R6, R34, R45, R46)
     redemption   goods, bills, refunds (R12 … R14, R25)     transfer   cash, gifts (R27)
+    baskets      bills, products and rolls over several books (R50 … R53)
     value        decay, last trade, expiry (R7, R9, R10, R22, R23)
     auction      one price, one moment (R20, R42)           vouchers   offline (R28)
     default      failing, freezing, charging back (R29, R32, R33)

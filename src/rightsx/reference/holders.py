@@ -80,12 +80,19 @@ def check_holder_limit(market: Market, series: Series, account: Account, qty: in
     if not account.tier or account.id == series.merchant:
         return
     face = qty * series.terms.par
-    for number in market.products[series.product - 1].series:
+    if replaced is not None and replaced.side == Side.BUY:
+        face -= replaced.open_qty * series.terms.par
+    check_face(market, series.product, account, face)
+
+
+def check_face(market: Market, product: int, account: Account, face: int) -> None:
+    """Refuse where an account's face held in a product, changed by `face`, would pass its tier's cap (R31)."""
+    if not account.tier:
+        return
+    for number in market.products[product - 1].series:
         other = market.series[number - 1]
         if other.live:
             holding = market.holding(account.id, other)
             face += (holding.units + holding.bid_qty) * other.terms.par
-    if replaced is not None and replaced.side == Side.BUY:
-        face -= replaced.open_qty * series.terms.par
     cap = market.tiers[account.tier]
     market.refuse_if(face > cap, Refusal.HolderLimitExceeded, "qty", face, cap)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rightsx.protocol import Command
+    from rightsx.reference.book import Match
     from rightsx.reference.lots import Lot
 
 # ── the price of an order without one ──────────────────────────────────────────────────────────
@@ -110,6 +111,18 @@ def check_funds(market: Market, series: Series, order: Order, replaced: Order | 
     account = market.accounts[order.account]
     if order.side == Side.BUY:
         check_holder_limit(market, series, account, order.open_qty, replaced)
+    check_order_limits(market, order, replaced)
+    if order.side == Side.SELL:
+        check_units(market, series, account, order.open_qty, replaced.open_qty if replaced else 0)
+    else:
+        cash = account.cash_free + (replaced.cash_locked if replaced else 0)
+        due = lock_due(series, order)
+        market.refuse_if(due > cash, Refusal.InsufficientCash, "qty", due, cash)
+
+
+def check_order_limits(market: Market, order: Order, replaced: Order | None) -> None:
+    """Refuse an order beyond the limits of its account (R49)."""
+    account = market.accounts[order.account]
     if account.max_open:
         count = len(account.orders) + (replaced is None)
         market.refuse_if(count > account.max_open, Refusal.OrderLimitExceeded, "account", count, account.max_open)
@@ -117,18 +130,16 @@ def check_funds(market: Market, series: Series, order: Order, replaced: Order | 
         others = (one for one in account.orders.values() if one is not replaced)
         notional = order.limit * order.open_qty + sum(one.limit * one.open_qty for one in others)
         market.refuse_if(notional > account.max_notional, Refusal.OrderLimitExceeded, "price", notional, account.max_notional)
-    if order.side == Side.SELL:
-        holding = market.holding(order.account, series)
-        back = replaced.open_qty if replaced else 0
-        free = holding.free_qty + back
-        market.refuse_if(order.open_qty > free, Refusal.InsufficientUnits, "qty", order.open_qty, free)
-        if series.terms.hold_ns:
-            old = lots_eligible(holding, old_enough(market, series)) + back
-            market.refuse_if(order.open_qty > old, Refusal.HoldingPeriod, "qty", order.open_qty, old)
-    else:
-        cash = account.cash_free + (replaced.cash_locked if replaced else 0)
-        due = lock_due(series, order)
-        market.refuse_if(due > cash, Refusal.InsufficientCash, "qty", due, cash)
+
+
+def check_units(market: Market, series: Series, account: Account, qty: int, back: int = 0) -> None:
+    """Refuse to sell more units than are free, or old enough; `back` more count as both (R26)."""
+    holding = market.holding(account.id, series)
+    free = holding.free_qty + back
+    market.refuse_if(qty > free, Refusal.InsufficientUnits, "qty", qty, free)
+    if series.terms.hold_ns:
+        old = lots_eligible(holding, old_enough(market, series)) + back
+        market.refuse_if(qty > old, Refusal.HoldingPeriod, "qty", qty, old)
 
 
 def check_entry(market: Market, series: Series, order: Order) -> None:
@@ -150,15 +161,18 @@ def entry_refusal(series: Series, order: Order) -> Refusal | None:
 
 
 def fills_whole(series: Series, order: Order) -> bool:
-    """Say whether an FOK would fill, and within its budget where it has one (R19).
-
-    What it would cost includes the fee; what it would bring is after fee and royalty, fill by fill.
-    """
+    """Say whether an FOK would fill, and within its budget where it has one (R19)."""
     matches = series.book.plan(order)
     if sum(match.qty for match in matches) < order.open_qty:
         return False
     if not order.budget:
         return True
+    total = fill_total(series, order, matches)
+    return total <= order.budget if order.side == Side.BUY else total >= order.budget
+
+
+def fill_total(series: Series, order: Order, matches: list[Match]) -> int:
+    """Work out what a taker's fills cost with fee, or bring after fee and royalty, fill by fill."""
     trial = Order(order.id, order.account, order.series, order.side, order.limit, order.open_qty)
     total = 0
     for maker, qty in matches:
@@ -168,7 +182,7 @@ def fills_whole(series: Series, order: Order) -> bool:
             total += notional + fee
         else:
             total += notional - fee - charge_royalty(series, trial, maker.account, notional, fee)
-    return total <= order.budget if order.side == Side.BUY else total >= order.budget
+    return total
 
 
 def old_enough(market: Market, series: Series) -> Callable[[Lot], bool]:
@@ -186,6 +200,11 @@ def place(market: Market, command: Command) -> None:
     order.id = market.take_order_id(order.id)
     if order.time_in_force == TimeInForce.GTD:
         order.timer_seq = market.arm(order.deadline_ns, TimerKind.ORDER_DUE, order.id).seq
+    order_accept(market, series, order)
+
+
+def order_accept(market: Market, series: Series, order: Order) -> None:
+    """Register an order that has its id, lock what it needs, say so, and send it on its way."""
     market.accounts[order.account].orders[order.id] = market.orders[order.id] = order
     order_lock(market, series, order)
     market.emit(

@@ -25,6 +25,7 @@ from rightsx.protocol import (
 )
 from rightsx.reference import (
     auction,
+    baskets,
     default,
     holders,
     listing,
@@ -72,6 +73,9 @@ _HOT: Final[dict[CommandKind, Callable[[Market, Command], None]]] = {
     CommandKind.SET_ACCOUNT: holders.set_account,
     CommandKind.SET_TIER: holders.set_tier,
     CommandKind.PUBLISH: publication.publish,
+    CommandKind.PAY_BILL: baskets.pay_bill,
+    CommandKind.BUY_PRODUCT: baskets.buy_product,
+    CommandKind.ROLL: baskets.roll,
 }
 _COLD: Final[dict[CommandKind, Callable[[Market, Command, dict[str, Any]], None]]] = {
     CommandKind.REGISTER_MERCHANT: listing.register_merchant,

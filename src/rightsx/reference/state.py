@@ -362,10 +362,10 @@ class Market:
         self.refuse_if(found is None, Refusal.UnknownAccount, field, account, len(self.accounts) - 1)
         return found  # type: ignore[return-value]
 
-    def known_series(self, series: int) -> Series:
+    def known_series(self, series: int, field: str = "series") -> Series:
         """Give a series, or refuse with UnknownSeries."""
         found = self.find_series(series)
-        self.refuse_if(found is None, Refusal.UnknownSeries, "series", series, len(self.series))
+        self.refuse_if(found is None, Refusal.UnknownSeries, field, series, len(self.series))
         return found  # type: ignore[return-value]
 
     def holding(self, account: int, series: Series) -> Holding:
