@@ -427,6 +427,9 @@ class Flow:
         if rnd.random() < 0.12:
             flags |= OrderFlag.MARKET
             chosen["price"] = 0
+        elif not chosen.get("stop_price") and rnd.random() < 0.15:
+            flags |= OrderFlag.PEG
+            chosen["price"] = rnd.choice((rnd.randint(6_000, 10_000), -rnd.randint(1, cap // 3 + 1)))
         if series and rnd.random() < 0.08:
             chosen["account"], chosen["side"] = series.merchant, Side.BUY
             flags |= OrderFlag.BUYBACK

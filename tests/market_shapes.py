@@ -61,6 +61,7 @@ VENUE: Final = Venue(gift_fee=3, reference_days=1, limits=Limits(holdings=4_000,
 GTC, GTD, IOC, FOK = (int(one) for one in TimeInForce)
 BUY, SELL = int(Side.BUY), int(Side.SELL)
 POST_ONLY, BUYBACK, MARKET = int(OrderFlag.POST_ONLY), int(OrderFlag.BUYBACK), int(OrderFlag.MARKET)
+PEG = int(OrderFlag.PEG)
 RISE, FALL = int(OrderFlag.STOP_RISE), int(OrderFlag.STOP_FALL)
 OWN_MODES: Final = (0, int(OrderFlag.CANCEL_MAKER), int(OrderFlag.CANCEL_BOTH))
 SEEN: Final = 512  # of the orders, holders and vouchers that a batch may name
@@ -157,6 +158,7 @@ class MarketShape:
     stop: float = 0.12
     market: float = 0.1
     post_only: float = 0.1
+    pegs: float = 0.06
     buyback: float = 0.05
     own_modes: float = 0.3
     given_ids: float = 0.06
@@ -323,6 +325,13 @@ MARKETS: Final[dict[str, MarketShape]] = {
         Paper(products=2, steps=6, auction=0.1, par=(100, 97, 1_000)),
         series=10,
         qty=upto(12),
+    ),
+    "pegs": MarketShape(
+        mostly(PLACE=80, SUBSCRIBE=25, HALT=0.6, RESUME=1),
+        Paper(life=(DAY_NS, 6 * DAY_NS), steps=12, auction=0.2, band=0.3),
+        series=4,
+        pegs=0.5,
+        pace=HOUR // 4,
     ),
     "gifts": MarketShape(mostly(TRANSFER=35, SUBSCRIBE=15, REDEEM=8), Paper(hold=0.7, cooling_off=0.7, clawback=1), qty=upto(9)),
     "references": MarketShape(
@@ -712,7 +721,10 @@ class MarketFlow:
         rows["deadline_ns"][at] = np.where(times == GTD, till, np.where(times == FOK, budget, 0))
         rows["display"][at] = np.where(hides, np.minimum(display, np.maximum(1, qty - 1)), 0)
         rows["stop_price"][at] = np.where(waits, np.maximum(1, np.minimum(price, PRICE_END - 9) + rng.integers(-6, 7, n)), 0)
-        rows["price"][at] = np.where(is_market, 0, price)
+        pegs = (rng.random(n) < shape.pegs) & ~is_market & ((rng.random(n) < 0.05) | ~waits)
+        rates = np.where(rng.random(n) < 0.6, rng.integers(*shape.bids, n), -rng.integers(0, 40, n))
+        rows["flags"][at] |= np.where(pegs, PEG, 0).astype(np.uint8)
+        rows["price"][at] = np.where(is_market, 0, np.where(pegs, rates, price))
         given = rng.random(n) < shape.given_ids
         rows["order_id"][at] = np.where(given, CALLER_ID_FIRST + rng.integers(0, 24, n), 0)
 

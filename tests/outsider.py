@@ -228,6 +228,11 @@ class Outsider:
         offer.limit, offer.stop = e.price, 0
         self._lock(offer)
 
+    def _repriced(self, e):
+        offer = self.offers[e.order_id]
+        offer.limit = e.price
+        self._lock(offer)
+
     def _cancelled(self, e):
         self._leave(self.offers.pop(e.order_id))
 

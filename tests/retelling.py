@@ -298,7 +298,7 @@ def _order(teller: Teller, command: Command, _: Any) -> str:
     if command.side not in Side._value2member_map_ or tif not in TimeInForce._value2member_map_ or command.qty <= 0:
         raise UnspeakableError
     is_market = flags & OrderFlag.MARKET
-    if is_market and command.price:
+    if (is_market and command.price) or (flags & OrderFlag.PEG and (is_market or not command.price)):
         raise UnspeakableError
     words = [
         "buy" if command.side == Side.BUY else "sell",
@@ -306,7 +306,7 @@ def _order(teller: Teller, command: Command, _: Any) -> str:
         str(command.qty),
         teller._name("series", command.series),
         "@",
-        "market" if is_market else str(command.price),
+        _price_word(command),
         "as NEW",
     ]
     words += {TimeInForce.IOC: ["ioc"], TimeInForce.FOK: ["fok"]}.get(TimeInForce(tif), [])
@@ -321,6 +321,14 @@ def _order(teller: Teller, command: Command, _: Any) -> str:
     given = (("show", command.display), ("stop", command.stop_price), ("id", command.order_id), ("ref", command.ref))
     words += [f"{name}={value}" for name, value in given if value]
     return " ".join(words)
+
+
+def _price_word(command: Command) -> str:
+    if command.flags & OrderFlag.MARKET:
+        return "market"
+    if command.flags & OrderFlag.PEG:
+        return f"{command.price}bps" if command.price > 0 else f"v-{-command.price}"
+    return str(command.price)
 
 
 def _amend(teller: Teller, command: Command, _: Any) -> str:

@@ -100,7 +100,7 @@ def test_an_order_with_an_unknown_flag_is_refused():
     market = Market(Venue())
     run(market, command(CommandKind.OPEN_ACCOUNT), {})
     record = command(CommandKind.PLACE, series=1, account=1, side=1, qty=1, price=50)
-    events = run(market, record._replace(flags=OrderFlag.STOP_FALL * 2), {})
+    events = run(market, record._replace(flags=OrderFlag.PEG * 2), {})
     assert events[-1].code == Refusal.BadTerms
 
 

@@ -167,7 +167,7 @@ queued_at = table(QUEUES, QUEUED)
 
 # Enums as plain integers: a kernel takes no objects.
 ACCEPTED, FILL, CANCELLED = int(EventKind.ACCEPTED), int(EventKind.FILL), int(EventKind.CANCELLED)
-AMENDED, TRIGGERED = int(EventKind.AMENDED), int(EventKind.TRIGGERED)
+AMENDED, TRIGGERED, REPRICED = int(EventKind.AMENDED), int(EventKind.TRIGGERED), int(EventKind.REPRICED)
 SOLD, GRANTED, IMPORTED = int(EventKind.SOLD), int(EventKind.GRANTED), int(EventKind.IMPORTED)
 REDEEMED, REFUNDED = int(EventKind.REDEEMED), int(EventKind.REFUNDED)
 VOUCHER_REDEEMED, VOUCHER_LAPSED = int(EventKind.VOUCHER_REDEEMED), int(EventKind.VOUCHER_LAPSED)
@@ -282,7 +282,7 @@ def accepted(state: int, row: int) -> int:
 
 @kernel
 def amended(state: int, row: int) -> int:
-    """Read AMENDED, or TRIGGERED, which lets a stop that waited enter."""
+    """Read AMENDED, TRIGGERED, which lets a stop that waited enter, or REPRICED, which lets a peg enter anew."""
     event = event_at(state, row)
     slot = id_find(state, event["order_id"])
     side = wide(event["side"])
@@ -290,7 +290,7 @@ def amended(state: int, row: int) -> int:
         return STRANGE
     order = order_at(state, slot)
     waits = order["level"] == NIL
-    if wide(event["kind"]) == TRIGGERED or wide(event["flags"]) != 0:
+    if wide(event["kind"]) != AMENDED or wide(event["flags"]) != 0:
         order_leave(state, slot)
         order_show(state, slot, event["qty"])
         if not waits or wide(event["kind"]) == TRIGGERED:
@@ -558,7 +558,7 @@ def events_read(state: int, count: int) -> int:
         else:
             flow["time_ns"] = event["time_ns"]
             flow["event_seq"] = event["event_seq"]
-            if kind <= TRIGGERED:
+            if kind <= TRIGGERED or kind == REPRICED:
                 ended = order_event(state, row, kind)
             elif series != 0:
                 series_event(state, row, kind)

@@ -528,6 +528,7 @@ class Exchange(Baskets):
         side: str | Side,
         qty: int,
         price: int | None = None,
+        peg: int = 0,
         time_in_force: str | TimeInForce | None = None,
         deadline: Time | None = None,
         post_only: bool = False,
@@ -543,7 +544,8 @@ class Exchange(Baskets):
     ) -> OrderResult:
         """Enter an order (R19, R39 … R42).
 
-        No `price`: a market order, or with `stop_price` a plain stop. `time_in_force`: gtc (default),
+        No `price`: a market order, or with `stop_price` a plain stop. `peg` instead: a limit that moves with the value at each
+        decay step (R54), bps of it (9_200) or below 0 what it stays below it (-5). `time_in_force`: gtc (default),
         gtd (default with a `deadline`), ioc, fok. `display`: units an iceberg shows. `budget`: the most
         an FOK may cost or the least it must bring. `trigger`: rise or fall. `own_orders`:
         cancel_taker, cancel_maker, cancel_both. `order_id`: the caller's own, from 2^62.
@@ -560,6 +562,7 @@ class Exchange(Baskets):
             type(side) is str
             and side in SIDE_BITS
             and price is not None
+            and peg is NONE
             and deadline is None
             and trigger is None
             and buyback is False
@@ -584,7 +587,9 @@ class Exchange(Baskets):
         if deadline is not None and tif == TimeInForce.FOK:
             raise MisuseError("deadline goes with time_in_force='gtd' alone", Refusal.BadTerms)
         flags = word("own_orders", own_orders, OWN_ORDERS)
-        flags |= OrderFlag.MARKET if price is None else 0
+        if integer("peg", peg, Refusal.BadPrice) and price is not None:
+            raise MisuseError("an order has a price, or a peg, not both", Refusal.BadTerms)
+        flags |= OrderFlag.PEG if peg else OrderFlag.MARKET if price is None else 0
         flags |= OrderFlag.POST_ONLY if switch("post_only", post_only) else 0
         flags |= OrderFlag.BUYBACK if switch("buyback", buyback) else 0
         flags |= word("trigger", trigger, TRIGGERS) if trigger is not None else 0
@@ -595,7 +600,7 @@ class Exchange(Baskets):
             account=account,
             side=word("side", side, SIDES),
             qty=qty,
-            price=0 if price is None else price,
+            price=peg if price is None else price,
             time_in_force=tif,
             flags=flags,
             deadline_ns=budget if deadline is None else to_ns("deadline", deadline),

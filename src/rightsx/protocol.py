@@ -117,7 +117,7 @@ class TimeInForce(IntEnum):
 
 
 class OrderFlag(IntEnum):
-    """What else an order asks for (R19, R30, R39, R41, R42); bits of one number, combined with `|`."""
+    """What else an order asks for (R19, R30, R39, R41, R42, R54); bits of one number, combined with `|`."""
 
     POST_ONLY = 1
     BUYBACK = 2
@@ -126,6 +126,7 @@ class OrderFlag(IntEnum):
     CANCEL_BOTH = 16
     STOP_RISE = 32
     STOP_FALL = 64
+    PEG = 128
 
 
 class AmendFlag(IntEnum):
@@ -313,6 +314,7 @@ class EventKind(IntEnum):
     MASS_CANCELLED = 6
     CANCEL_AFTER_SET = 7
     UNCROSSED = 8
+    REPRICED = 9
     SOLD = 16
     GRANTED = 17
     IMPORTED = 18

@@ -502,13 +502,13 @@ _ORDER_WORDS: Final = ("post_only", "buyback", "gtc", "ioc", "fok", "rise", "fal
 
 def _order(side: str) -> Callable[..., Any]:
     def function(run: Scenario, account: str, qty: str, series: str, *words: str, **options: str) -> Result:
-        """ACCOUNT QTY SERIES @ PRICE|market [as NAME] [gtc|ioc|fok] [post_only] [buyback] [till=TIME]
+        """ACCOUNT QTY SERIES @ PRICE|BPSbps|v-N|market [as NAME] [gtc|ioc|fok] [post_only] [buyback] [till=TIME]
         [show=N] [stop=PRICE] [rise|fall] [budget=N] [cancel_maker|cancel_both] [id=N] [ref=N]
         """
         rest = list(words)
         given: dict[str, Any] = {}
         if rest[:1] == ["@"] and len(rest) > 1:
-            given["price"] = None if rest[1] == "market" else run.number(rest[1])
+            given |= _order_price(run, rest[1])
             rest = rest[2:]
         else:
             raise ValueError("a price is missing")
@@ -534,6 +534,14 @@ def _order(side: str) -> Callable[..., Any]:
         return result
 
     return function
+
+
+def _order_price(run: Scenario, word: str) -> dict[str, Any]:
+    if word == "market":
+        return {"price": None}
+    if word.endswith("bps"):
+        return {"peg": run.number(word.removesuffix("bps"))}
+    return {"peg": -run.number(word.removeprefix("v-"))} if word.startswith("v-") else {"price": run.number(word)}
 
 
 def _order_word(word: str) -> dict[str, Any]:

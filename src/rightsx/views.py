@@ -181,7 +181,7 @@ class VoucherView(NamedTuple):
 
 
 class OrderView(NamedTuple):
-    """A live order. `price` is its limit; of a plain stop, the price that it locks at."""
+    """A live order. `price` is its limit; of a plain stop, the price that it locks at. `peg` is bps of v, or below 0 below v."""
 
     order_id: int
     account: int
@@ -195,6 +195,7 @@ class OrderView(NamedTuple):
     stop_price: int | None
     deadline_ns: int | None
     fee_charged: int
+    peg: int | None = None
 
 
 class HoldingView(NamedTuple):

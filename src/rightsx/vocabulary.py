@@ -95,7 +95,12 @@ COMMANDS: Final[Mapping[CommandKind, tuple[Argument, ...]]] = {
         _ACCOUNT,
         _argument("side", "Side", Refusal.BadTerms),
         _QTY,
-        _argument("price", "limit, minor units per unit; 0 for a market order or a plain stop", Refusal.BadPrice, 0),
+        _argument(
+            "price",
+            "limit, minor units per unit; 0 for a market order or a plain stop; of a peg bps of v, or, below 0, how far below v",
+            Refusal.BadPrice,
+            0,
+        ),
         _argument("time_in_force", "TimeInForce", Refusal.BadTerms, TimeInForce.GTC),
         _argument("flags", "OrderFlag bits", Refusal.BadTerms, 0),
         _argument("deadline_ns", "good till this time (GTD); for FOK the budget in minor units; else 0", Refusal.BadTime, 0),
@@ -272,6 +277,7 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
             "other_fee": "good till, ns; for FOK the budget; 0 for none",
             "extra": "TimeInForce",
             "flags": "OrderFlag bits",
+            "other_order_id": "of a peg bps of v, or below 0 what it stays below v; else 0",
         },
     ),
     _E.FILL: Shape(
@@ -331,6 +337,10 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
             "qty": "executable units at it",
             "amount": "buy minus sell quantity at it",
         },
+    ),
+    _E.REPRICED: Shape(
+        "peg {order_id} of account {account} enters anew: {side} {qty} at {price}",
+        {**_ORDER_FIELDS, "price": "its limit now", "qty": "units open now"},
     ),
     _E.SOLD: Shape(
         "account {account} subscribes {qty} of series {series} at {price} for {amount}",

@@ -58,12 +58,12 @@ from rightsx.engine.numbers import (
     ORDER_LIMIT_EXCEEDED,
     OUTSIDE_PRICE_BAND,
     OWN_MODES,
+    PEG,
     POST_ONLY,
     POST_ONLY_WOULD_CROSS,
     PRICE_ABOVE_CAP,
     SELL,
     SERIES_HALTED,
-    STOP_FALL,
     STOP_WAYS,
     TRADING_CLOSED,
 )
@@ -106,6 +106,15 @@ def plain_limit(state: int, series: int, side: int) -> tuple[int, int]:
     return price, 0
 
 
+@kernel
+def peg_limit(state: int, series: int, side: int, peg: int) -> int:
+    """Give the limit of a peg at the value of now: to the tick, down for a buy, up for a sell; it may be none, below 1 (R54)."""
+    row = series_at(state, series)
+    limit = row["value"] * peg if peg > 0 else (row["value"] + peg) * BPS
+    tick = row["tick"]
+    return limit // (BPS * tick) * tick if side == BUY else -(-limit // (BPS * tick)) * tick
+
+
 # ── numbers and words ────────────────────────────────────────────────────────────────────────────
 
 
@@ -141,13 +150,22 @@ def check_price(state: int, series: int, price: int) -> int:
 
 
 @kernel
+def check_peg(state: int, peg: int) -> int:
+    """Refuse a peg of nothing, above the value, or beyond R1's range (R54)."""
+    if peg != 0 and -PRICE_END < peg <= BPS:
+        return 0
+    return no(state, BAD_PRICE, F_PRICE, peg, BPS if peg > BPS else 1 if peg == 0 else 1 - PRICE_END)
+
+
+@kernel
 def check_place_numbers(state: int, row: int) -> int:
     """Refuse numbers that no new order may have."""
     command = command_at(state, row)
     series, tif, deadline = wide(command["series"]), wide(command["time_in_force"]), command["deadline_ns"]
     code = check_sizes(state, series, command["qty"], command["display"])
-    if code == 0 and wide(command["flags"]) & MARKET == 0:
-        code = check_price(state, series, command["price"])
+    flags = wide(command["flags"])
+    if code == 0 and flags & MARKET == 0:
+        code = check_price(state, series, command["price"]) if flags & PEG == 0 else check_peg(state, command["price"])
     if code != 0:
         return code
     stop = command["stop_price"]
@@ -173,9 +191,11 @@ def check_place_terms(state: int, row: int) -> int:
         return no(state, BAD_TERMS, F_SIDE, side, 0)
     if tif < GTC or tif > FOK:
         return no(state, BAD_TERMS, F_TIME_IN_FORCE, tif, 0)
-    if flags >= STOP_FALL * 2 or flags & OWN_MODES == OWN_MODES or flags & STOP_WAYS == STOP_WAYS:
+    if flags & OWN_MODES == OWN_MODES or flags & STOP_WAYS == STOP_WAYS:
         return no(state, BAD_TERMS, F_FLAGS, flags, 0)
     if flags & STOP_WAYS != 0 and not waits:
+        return no(state, BAD_TERMS, F_FLAGS, flags, 0)
+    if flags & PEG != 0 and (is_market or waits):
         return no(state, BAD_TERMS, F_FLAGS, flags, 0)
     if flags & POST_ONLY != 0 and (is_market or tif == IOC or tif == FOK):
         return no(state, BAD_TERMS, F_FLAGS, flags, 0)
@@ -231,6 +251,7 @@ def check_limit_price(state: int, series: int, slot: int) -> int:
         return 0 if wrong == 0 else no(state, wrong, F_PRICE, limit, low)
     if limit > cap:
         return no(state, PRICE_ABOVE_CAP, F_PRICE, limit, cap)
+    low = max(1, low)
     if limit < low:
         return no(state, OUTSIDE_PRICE_BAND, F_PRICE, limit, low)
     return 0 if limit <= high else no(state, OUTSIDE_PRICE_BAND, F_PRICE, limit, high)

@@ -18,7 +18,7 @@ from rightsx.engine import memory as at
 from rightsx.engine.primary import NO_CAP
 from rightsx.engine.state import SERIES, WAITING
 from rightsx.expiry import timers_armed
-from rightsx.protocol import BPS, CASH_END, Command, Side, Terms
+from rightsx.protocol import BPS, CASH_END, Command, OrderFlag, Side, Terms
 from rightsx.reference.book import Book, Order
 from rightsx.reference.lots import Holding, Lot
 from rightsx.reference.state import Account, Market, Reference, Series, Timer, TimerKind, Voucher
@@ -116,11 +116,12 @@ def export_order(memory: MarketMemory, slot: int) -> Order:
         limit=int(ticket["limit"]),
         open_qty=shown + hidden,
         display=int(part["display"]) if iceberg else 0,
-        flags=word & (FLAG_MASK - ICEBERG),
+        flags=word & (FLAG_MASK - ICEBERG) | (OrderFlag.PEG if ticket["peg"] else 0),
         time_in_force=int(ticket["time_in_force"]),
         deadline_ns=0 if is_fok else int(ticket["deadline"]),
         stop_price=int(ticket["stop_price"]),
         budget=int(ticket["deadline"]) if is_fok else 0,
+        peg=int(ticket["peg"]),
         shown_qty=0 if waits else shown,
         filled_qty=int(ticket["filled_qty"]),
         accept_seq=int(ticket["accept_seq"]),

@@ -36,6 +36,7 @@ from rightsx.book import (
     id_find,
     id_put,
     id_remove,
+    level_next,
     open_qty,
     order_at,
     order_show,
@@ -58,6 +59,7 @@ from rightsx.engine.entry import (
     check_sizes,
     check_trading,
     entry_refusal,
+    peg_limit,
     plain_limit,
     side_mask,
     side_of,
@@ -79,6 +81,7 @@ from rightsx.engine.numbers import (
     E_ACCEPTED,
     E_AMENDED,
     E_CANCELLED,
+    E_REPRICED,
     E_TRIGGERED,
     F_ACCOUNT,
     F_FLAGS,
@@ -95,10 +98,14 @@ from rightsx.engine.numbers import (
     MERCHANT_CANNOT_RESELL,
     NOT_OWNER,
     ORDER_NOT_OPEN,
+    OUTSIDE_PRICE_BAND,
     OWN_MODES,
+    PEG,
+    PRICE_ABOVE_CAP,
     RANK_ORDER,
     RESALE_FORBIDDEN,
     SELL,
+    SERIES_HALTED,
     STOP_FALL,
     STOP_RISE,
     T_ORDER_DUE,
@@ -114,6 +121,8 @@ from rightsx.engine.state import (
     NIL,
     RESTING,
     WAITING,
+    band_high,
+    band_low,
     cap_of,
     command_at,
     event_about,
@@ -232,6 +241,7 @@ def ticket_begin(state: int, slot: int, series: int, side: int, limit: int) -> N
     ticket["first_lot"] = NIL
     ticket["last_lot"] = NIL
     ticket["timer"] = NIL
+    ticket["peg"] = 0
     ticket["fee_slack"] = 0
     ticket["royalty_rest"] = 0
     ticket["side"] = side
@@ -318,7 +328,9 @@ def accepted_event(state: int, slot: int) -> None:
     event["other_fee"] = ticket["deadline"]
     event["extra"] = wide(ticket["time_in_force"])
     event["side"] = wide(ticket["side"])
-    event["flags"] = word & (FLAG_MASK - ICEBERG)
+    peg = wide(ticket["peg"])
+    event["flags"] = (word & (FLAG_MASK - ICEBERG)) | (PEG if peg != 0 else 0)
+    event["other_order_id"] = peg
     memo_order(state, order["id"])
 
 
@@ -354,6 +366,9 @@ def draft_accept(state: int, order_id: int, display: int) -> None:
     ticket["stop_price"] = draft["stop_price"]
     ticket["deadline"] = draft["deadline"]
     ticket["time_in_force"] = wide(draft["time_in_force"])
+    if draft["peg"] != 0:
+        ticket["peg"] = wide(draft["peg"])
+        series_at(state, wide(draft["series"]))["has_pegs"] = 1
     if draft["time_in_force"] == GTD:
         ticket["timer"] = timer_arm(state, draft["deadline"], RANK_ORDER, T_ORDER_DUE, order_id, 0)
     order_register(state, slot)
@@ -419,14 +434,19 @@ def draft_write(state: int, row: int) -> None:
             limit = cap_of(state, series) if side == BUY else stop  # R41: a plain buy stop locks at the cap
         elif tif == GTC:
             tif = IOC  # R39
+    peg = limit if flags & PEG != 0 else 0
+    if peg != 0:
+        limit = peg_limit(state, series, side, peg)
     ticket_begin(state, DRAFT, series, side, limit)
     ticket = ticket_at(state, DRAFT)
+    ticket["peg"] = peg
     ticket["stop_price"] = stop
     ticket["deadline"] = command["deadline_ns"]
     ticket["time_in_force"] = tif
     order = order_at(state, DRAFT)
     order["account"] = narrow(wide(command["account"]))
-    order["word"] = (command["qty"] << FLAG_BITS) | flags | (ICEBERG if command["display"] != 0 else 0)
+    # A peg is one by its ticket: PEG's bit in a word is ICEBERG.
+    order["word"] = (command["qty"] << FLAG_BITS) | (flags & ~PEG) | (ICEBERG if command["display"] != 0 else 0)
 
 
 @kernel
@@ -610,6 +630,89 @@ def stop_enter(state: int, slot: int) -> None:
     event["side"] = wide(ticket["side"])
     if wrong == 0:
         wrong = entry_refusal(state, series, slot)
+    if wrong != 0:
+        order_close(state, slot, wrong)
+    else:
+        relock(state, slot)
+        task_push(state, K_MATCH, slot, 0)
+
+
+# ── pegs (R54) ───────────────────────────────────────────────────────────────────────────────────
+
+
+@kernel
+def pegs_step(state: int) -> int:
+    """Let the next of a series' pegs enter at the value of now; first take all of them out of the book.
+
+    They stand in SCRATCH in order of acceptance: `b` of them, `c` entered, `d` whether they are out.
+    """
+    task = task_at(state, world_at(state, 0)["depth"] - 1)
+    if task["d"] == 0:
+        if scratch_short(state, wide(series_at(state, task["a"])["order_count"])):
+            return GROW
+        task["d"] = 1
+        task["b"] = pegs_gather(state, task["a"])
+        return MORE
+    if task["c"] == task["b"]:
+        task_pop(state)
+        return DONE
+    slot = scratch_at(state, task["c"])["slot"]
+    task["c"] = task["c"] + 1
+    peg_enter(state, slot)
+    return MORE
+
+
+@kernel
+def pegs_gather(state: int, series: int) -> int:
+    """Take every peg of a series out of its queue, into SCRATCH in order of acceptance; gives how many. O(orders)."""
+    count = 0
+    for number in (4 * series, 4 * series + 1):
+        level = wide(side_at(state, number)["best"])
+        while level != NIL:
+            slot = wide(cell_at(state, level)["head"])
+            while slot != NIL:
+                if ticket_at(state, slot)["peg"] != 0:
+                    scratch_write(state, count, ticket_at(state, slot)["accept_seq"], slot)
+                    count += 1
+                slot = wide(order_at(state, slot)["next"])
+            level = level_next(state, level)
+    scratch_sort(state, count)
+    for at in range(count):
+        slot = scratch_at(state, at)["slot"]
+        qty = open_qty(state, slot)
+        queue_remove(state, slot)
+        ticket_at(state, slot)["place"] = LOOSE
+        if order_at(state, slot)["word"] & ICEBERG != 0:
+            part_at(state, slot)["hidden"] = 0
+        open_set(state, slot, qty)
+    return count
+
+
+@kernel
+def peg_enter(state: int, slot: int) -> None:
+    """Let one peg enter as a taker of its own; what would refuse it cancels it, and so does meeting anybody in a halt."""
+    ticket = ticket_at(state, slot)
+    order = order_at(state, slot)
+    series = wide(ticket["series"])
+    side = wide(ticket["side"])
+    limit = peg_limit(state, series, side, wide(ticket["peg"]))
+    if limit > cap_of(state, series):
+        order_close(state, slot, PRICE_ABOVE_CAP)
+        return
+    if limit < max(1, band_low(state, series)) or limit > band_high(state, series):
+        order_close(state, slot, OUTSIDE_PRICE_BAND)
+        return
+    ticket["limit"] = limit
+    event = event_at(state, event_about(state, E_REPRICED, series, wide(order["account"])))
+    event["order_id"] = order["id"]
+    event["price"] = limit
+    event["qty"] = order["word"] >> FLAG_BITS
+    event["side"] = side
+    wrong = entry_refusal(state, series, slot)
+    row = series_at(state, series)
+    other = side_of(series, side) ^ 1
+    if row["halted"] != 0 and row["in_auction"] == 0 and crosses(state, other, limit, side_mask(other)):
+        wrong = SERIES_HALTED
     if wrong != 0:
         order_close(state, slot, wrong)
     else:
@@ -806,7 +909,8 @@ def check_amend_numbers(state: int, row: int) -> int:
         code = check_price(state, series, command["price"])
     if code == 0 and flags not in (1, 2, 3):
         code = no(state, BAD_TERMS, F_FLAGS, flags, 0)
-    if code == 0 and flags & NAMES_PRICE != 0 and word & MARKET != 0:
+    priceless = word & MARKET != 0 or (slot != NIL and ticket_at(state, slot)["peg"] != 0)
+    if code == 0 and flags & NAMES_PRICE != 0 and priceless:
         code = no(state, BAD_TERMS, F_PRICE, command["price"], 0)
     return code
 

@@ -250,6 +250,7 @@ class Queries:
             stop_price=int(ticket["stop_price"]) or None,
             deadline_ns=deadline or None,
             fee_charged=int(ticket["fee_charged"]),
+            peg=int(ticket["peg"]) or None,
         )
 
     def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]:

@@ -78,6 +78,7 @@ from rightsx.engine.orders import (
     cancel,
     match_step,
     order_expire,
+    pegs_step,
     place,
     stops_step,
 )
@@ -113,6 +114,7 @@ from rightsx.engine.tasks import (
     K_LEG_REDEEM,
     K_LEGS,
     K_MATCH,
+    K_PEGS,
     K_STOPS,
     K_UNCROSS,
 )
@@ -169,6 +171,8 @@ def task_step(state: int, kind: int) -> int:
         return legs_step(state)
     if kind == K_LEG:
         return leg_step(state)
+    if kind == K_PEGS:
+        return pegs_step(state)
     if kind == K_LEG_REDEEM:
         return leg_redeem_step(state)
     return pay_out_step(state)

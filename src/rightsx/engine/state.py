@@ -135,7 +135,7 @@ SERIES: Final = np.dtype(
         ("closed", "i1"),
         ("expired", "i1"),
         ("defaulted", "i1"),
-        ("spare", "i1"),
+        ("has_pegs", "i1"),  # whether one was ever accepted
         # the terms, as listed (R3)
         *_numbers(*Terms._fields),
         # the sums (R6, R11, R12)
@@ -189,7 +189,7 @@ TICKET: Final = np.dtype(
         ("time_in_force", "i1"),
         ("place", "i1"),  # where it is: LOOSE, RESTING or WAITING
         ("spare", "i1"),
-        ("spare_2", "<i4"),
+        ("peg", "<i4"),  # bps of v, or below 0 what it stays below v; 0 of an order that is none (R54)
     ]
 )
 OWN: Final = np.dtype([("next", "<i4"), ("prev", "<i4")])  # orders of one account, in order of acceptance

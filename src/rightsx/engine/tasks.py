@@ -5,6 +5,7 @@ K_CANCEL_LIST series, reason, above                       K_UNCROSS series, pric
 K_PAY_OUT series, …          K_BILL account, product, …   K_CHARGEBACK account, wanted
 K_DEFAULT merchant           K_LAPSE series               K_DEFAULT_END series
 K_LEGS account, series, …    K_LEG account, series, …     K_LEG_REDEEM account, series, …
+K_PEGS series
 """
 
 from __future__ import annotations
@@ -24,4 +25,5 @@ from __future__ import annotations
     K_LEGS,
     K_LEG,
     K_LEG_REDEEM,
-) = range(1, 15)
+    K_PEGS,
+) = range(1, 16)

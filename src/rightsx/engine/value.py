@@ -53,7 +53,7 @@ from rightsx.engine.state import (
     task_push,
     world_at,
 )
-from rightsx.engine.tasks import K_CANCEL_LIST, K_PAY_OUT
+from rightsx.engine.tasks import K_CANCEL_LIST, K_PAY_OUT, K_PEGS, K_STOPS
 from rightsx.engine.vouchers import vouchers_forget
 from rightsx.expiry import wheel_arm
 from rightsx.protocol import INT64_MAX
@@ -84,6 +84,9 @@ def decay(state: int, series: int) -> None:
         row["reference"] = min(row["reference"], cap)
     step_arm(state, series)
     series_refresh(state, series)
+    if row["has_pegs"] != 0 and value != before:
+        task_push(state, K_STOPS, series, 0)
+        task_push(state, K_PEGS, series, 0)
     if anything_above(state, series, cap):
         task_push(state, K_CANCEL_LIST, series, BY_PRICE_ABOVE_CAP)
         task_at(state, world_at(state, 0)["depth"] - 1)["c"] = cap

@@ -255,6 +255,7 @@ def _order_row(order: Order) -> list[Any]:
         order.fee_charged,
         order.royalty_owed,
         order.cash_locked,
+        *([order.peg] if order.peg else []),  # so that states without pegs keep their hashes
     )
     return [*map(_number, numbers), _lot_rows(order.lots)]
 

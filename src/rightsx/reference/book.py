@@ -37,7 +37,7 @@ class Order:
     """One live order: what the book needs, and what settlement keeps with it (R17, R18).
 
     `limit` is the price at which it stands in the book; of a market order what R39 gives it; of a
-    plain stop that waits what it locks at (R41).
+    plain stop that waits what it locks at (R41). `peg` is bps of v, or below 0 what it stays below v (R54).
     """
 
     id: int
@@ -52,6 +52,7 @@ class Order:
     deadline_ns: int = 0
     stop_price: int = 0
     budget: int = 0
+    peg: int = 0
     shown_qty: int = 0
     filled_qty: int = 0
     accept_seq: int = 0

@@ -1,6 +1,6 @@
 """Shows the books from events alone, in plain Python: every resting order with its place in the queue, and depth.
 
-A third party that reads ACCEPTED, TRIGGERED, AMENDED, FILL, CANCELLED, UNCROSSED and the end of a
+A third party that reads ACCEPTED, TRIGGERED, REPRICED, AMENDED, FILL, CANCELLED, UNCROSSED and the end of a
 series knows every queue exactly. What is not written can be worked out:
 
 - an order rests with what is left of it once its own trades are over, at the end of its level;
@@ -64,6 +64,11 @@ class EventDepth:
         elif event.kind == EventKind.TRIGGERED:
             order = self._orders[event.order_id]
             order.waits, order.price = False, event.price
+            self._enter(order)
+        elif event.kind == EventKind.REPRICED:
+            order = self._orders[event.order_id]
+            self._leave(order)
+            order.price = event.price
             self._enter(order)
         elif event.kind == EventKind.AMENDED:
             self._amend(event)

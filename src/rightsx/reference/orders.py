@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rightsx.protocol import (
+    BPS,
     CALLER_ID_FIRST,
     ICEBERG_PARTS_MAX,
     PRICE_END,
@@ -56,6 +57,13 @@ def plain_limit(series: Series, side: Side) -> tuple[int, Refusal | None]:
     return price, None
 
 
+def peg_limit(series: Series, side: Side, peg: int) -> int:
+    """Give the limit of a peg at the value of now: to the tick, down for a buy, up for a sell; it may be none, below 1 (R54)."""
+    limit = series.value * peg if peg > 0 else (series.value + peg) * BPS
+    tick = series.terms.tick
+    return limit // (BPS * tick) * tick if side == Side.BUY else -(-limit // (BPS * tick)) * tick
+
+
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -79,6 +87,12 @@ def check_price(market: Market, series: Series | None, price: int) -> None:
     market.refuse_if(price % tick, Refusal.BadPrice, "price", price, max(tick, price - price % tick))
 
 
+def check_peg(market: Market, peg: int) -> None:
+    """Refuse a peg of nothing, above the value, or beyond R1's range (R54)."""
+    allowed = BPS if peg > BPS else 1 if peg == 0 else 1 - PRICE_END
+    market.refuse_if(peg == 0 or not -PRICE_END < peg <= BPS, Refusal.BadPrice, "price", peg, allowed)
+
+
 def check_trading(market: Market, series: Series, account: Account, receiver: Account | None = None) -> None:
     """Refuse where nobody, or not these accounts, may trade now (R22, R29, R32, R43)."""
     now = market.clock_ns
@@ -98,6 +112,7 @@ def check_limit_price(market: Market, series: Series, order: Order) -> None:
         market.refuse_if(order.stop_price > series.cap, Refusal.PriceAboveCap, "stop_price", order.stop_price, series.cap)
     else:
         low, high = series.band()
+        low = max(1, low)
         market.refuse_if(order.limit > series.cap, Refusal.PriceAboveCap, "price", order.limit, series.cap)
         market.refuse_if(order.limit < low, Refusal.OutsidePriceBand, "price", order.limit, low)
         market.refuse_if(order.limit > high, Refusal.OutsidePriceBand, "price", order.limit, high)
@@ -211,6 +226,7 @@ def order_accept(market: Market, series: Series, order: Order) -> None:
         EventKind.ACCEPTED,
         series=series.id,
         order_id=order.id,
+        other_order_id=order.peg,
         account=order.account,
         price=order.limit,
         qty=order.open_qty,
@@ -230,7 +246,9 @@ def admit_place(market: Market, command: Command) -> tuple[Series, Order]:
     is_fok = command.time_in_force == TimeInForce.FOK
     is_market = bool(command.flags & OrderFlag.MARKET)
     check_sizes(market, series, command.qty, command.display)
-    if not is_market:
+    if command.flags & OrderFlag.PEG and not is_market:
+        check_peg(market, command.price)
+    elif not is_market:
         check_price(market, series, command.price)
     stop_wrong = not 0 <= command.stop_price < PRICE_END
     market.refuse_if(
@@ -273,7 +291,8 @@ def check_place_terms(market: Market, command: Command, series: Series | None) -
     for field, found, wrong in (
         ("side", command.side, command.side not in (Side.BUY, Side.SELL)),
         ("time_in_force", tif, tif not in TimeInForce._value2member_map_),
-        ("flags", flags, flags >= OrderFlag.STOP_FALL * 2 or both_modes or both_ways or way_without_stop),
+        ("flags", flags, flags >= OrderFlag.PEG * 2 or both_modes or both_ways or way_without_stop),
+        ("flags", flags, bool(flags & OrderFlag.PEG) and (is_market or command.stop_price != 0)),
         ("flags", flags, bool(flags & OrderFlag.POST_ONLY) and hasty),
         ("price", command.price, is_market and command.price != 0),
         (
@@ -292,6 +311,9 @@ def order_of(series: Series, command: Command) -> Order:
     """Make the order that a PLACE asks for; nothing is locked or entered yet."""
     side = Side(command.side)
     limit, tif = command.price, command.time_in_force
+    peg = command.price if command.flags & OrderFlag.PEG else 0
+    if peg:
+        limit = peg_limit(series, side, peg)
     if command.flags & OrderFlag.MARKET:
         limit, _ = plain_limit(series, side)
         if command.stop_price:
@@ -308,6 +330,7 @@ def order_of(series: Series, command: Command) -> Order:
         open_qty=command.qty,
         display=command.display,
         budget=command.deadline_ns if is_fok else 0,
+        peg=peg,
         flags=command.flags,
         time_in_force=tif,
         deadline_ns=0 if is_fok else command.deadline_ns,
@@ -406,6 +429,49 @@ def stop_enter(market: Market, series: Series, order: Order) -> None:
         side=order.side,
     )
     wrong = wrong or entry_refusal(series, order)
+    if wrong:
+        order_close(market, series, order, wrong)
+    else:
+        relock(market, series, order)
+        order_enter(market, series, order)
+
+
+# ── pegs (R54) ───────────────────────────────────────────────────────────────────────────────────
+
+
+def pegs_move(market: Market, series: Series) -> None:
+    """Take all pegs out of the book and let them enter anew at the value of now, in order of acceptance."""
+    pegs = [order for order in series.orders() if order.peg]
+    for order in pegs:
+        series.book.remove(order)
+    for order in pegs:
+        peg_enter(market, series, order)
+    stops_wake(market, series)
+
+
+def peg_enter(market: Market, series: Series, order: Order) -> None:
+    """Let one peg enter as a taker of its own; what would refuse it cancels it, and so does meeting anybody in a halt."""
+    limit = peg_limit(series, order.side, order.peg)
+    low, high = series.band()
+    if limit > series.cap:
+        order_close(market, series, order, Refusal.PriceAboveCap)
+        return
+    if not max(1, low) <= limit <= high:
+        order_close(market, series, order, Refusal.OutsidePriceBand)
+        return
+    order.limit = limit
+    market.emit(
+        EventKind.REPRICED,
+        series=series.id,
+        order_id=order.id,
+        account=order.account,
+        price=limit,
+        qty=order.open_qty,
+        side=order.side,
+    )
+    wrong = entry_refusal(series, order)
+    if series.halted and not series.in_auction and series.book.crosses(order.side, limit):
+        wrong = Refusal.SeriesHalted
     if wrong:
         order_close(market, series, order, wrong)
     else:
@@ -542,8 +608,8 @@ def check_amend_numbers(market: Market, command: Command, live: Order | None) ->
     if command.flags & AmendFlag.PRICE:
         check_price(market, series, command.price)
     market.refuse_if(command.flags not in (1, 2, 3), Refusal.BadTerms, "flags", command.flags)
-    prices_plain = command.flags & AmendFlag.PRICE and live is not None and live.is_plain
-    market.refuse_if(prices_plain, Refusal.BadTerms, "price", command.price)
+    priceless = command.flags & AmendFlag.PRICE and live is not None and (live.is_plain or live.peg)
+    market.refuse_if(priceless, Refusal.BadTerms, "price", command.price)
 
 
 def amended_copy(order: Order, price: int, qty: int) -> Order:

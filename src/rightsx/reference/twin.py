@@ -237,6 +237,7 @@ class ReferenceExchange:
             stop_price=order.stop_price or None,
             deadline_ns=order.deadline_ns or None,
             fee_charged=order.fee_charged,
+            peg=order.peg or None,
         )
 
     def voucher(self, voucher_id: int) -> VoucherView | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rightsx.protocol import CancelReason, EventKind, Policy
 from rightsx.reference.listing import arm_next_step
-from rightsx.reference.orders import orders_cancel
+from rightsx.reference.orders import orders_cancel, pegs_move
 from rightsx.reference.state import Market, Series, escrow_share, pro_rata
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ def decay(market: Market, series: Series) -> None:
     if series.cap >= 1:
         series.reference = min(series.reference, series.cap)
     arm_next_step(market, series)
-    orders_cancel(market, [order for order in series.orders() if sweep_price(order) > series.cap], CancelReason.PRICE_ABOVE_CAP)
+    cap = series.cap
+    swept = [order for order in series.orders() if sweep_price(order) > cap and not (order.peg and cap >= 1)]
+    orders_cancel(market, swept, CancelReason.PRICE_ABOVE_CAP)
+    if value != before:
+        pegs_move(market, series)
 
 
 def sweep_price(order: Order) -> int:
