@@ -96,6 +96,18 @@ def test_another_root_under_a_reference_is_refused():
         assert [event.code for event in events if event.kind == EventKind.REFUSED] == ([refused] if refused else [])
 
 
+@pytest.mark.parametrize("kind", [CommandKind.ADVANCE, CommandKind.DEFAULT])
+def test_a_reference_of_another_command_is_refused(kind):
+    """A DEFAULT names its merchant as the account, an ADVANCE nobody; both keep a `ref` apart from what it stood for."""
+    market = stage()
+    account = {"account": 1} if kind == CommandKind.DEFAULT else {}
+    first = CommandKind.CANCEL_AFTER if account else CommandKind.PUBLISH
+    given = {"deadline_ns": 0} if account else dict.fromkeys(("root_0", "root_1", "root_2", "root_3"), 0)
+    market.apply(command(first, ref=5, **account, **given))
+    (event,) = market.apply(command(kind, ref=5, **account))
+    assert event.code == Refusal.IdempotencyConflict
+
+
 def test_an_order_with_an_unknown_flag_is_refused():
     market = Market(Venue())
     run(market, command(CommandKind.OPEN_ACCOUNT), {})
