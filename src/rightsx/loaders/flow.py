@@ -1,0 +1,86 @@
+"""Keeps order flow in NumPy's files: a `.npy` of COMMAND records, or a `.npz` with a member `commands`.
+
+    COMMAND[n] ─► save_flow ─► flow.npy, flow.npz ─► load_flow ─► COMMAND[n], the same bytes
+                               what `rightsx simulate --to` writes ─┘
+
+A file is held to its head before memory is taken: the type must be COMMAND, the rows must be there to the last byte, and nothing
+in it is ever unpickled. A `.npz` has a checksum, a `.npy` has none: a bit flipped among its numbers is another number.
+"""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+from numpy.lib import format as npy
+
+from rightsx.errors import InputFileError, MisuseError
+from rightsx.protocol import COMMAND, commands_of
+
+MEMBER: Final = "commands.npy"
+SUFFIXES: Final = (".npy", ".npz")
+_HEADS: Final = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def save_flow(path: Path | str, commands: np.ndarray) -> None:
+    """Write COMMAND[n] to a `.npy`, or packed to a `.npz`. `MisuseError` for another suffix or dtype. O(n)."""
+    place = _place(path)
+    commands_of(commands[:0] if isinstance(commands, np.ndarray) and commands.ndim else commands)
+    if place.suffix == ".npy":
+        np.save(place, np.ascontiguousarray(commands), allow_pickle=False)
+    else:
+        np.savez_compressed(place, commands=commands)
+
+
+def load_flow(path: Path | str) -> np.ndarray:
+    """Read COMMAND[n] from a `.npy`, or from the member `commands` of a `.npz`. O(n).
+
+    `MisuseError` for another suffix; `InputFileError` for a file that is missing, damaged, or holds anything else.
+    """
+    place = _place(path)
+    try:
+        if place.suffix == ".npy":
+            with place.open("rb") as stream:
+                return _read(stream, place, place.stat().st_size)
+        with zipfile.ZipFile(place) as bundle:
+            if MEMBER not in bundle.namelist():
+                found = ", ".join(bundle.namelist()) or "nothing"
+                raise InputFileError(place, 0, f"a member {MEMBER} was expected; {found} is there")
+            with bundle.open(MEMBER) as stream:
+                return _read(stream, place, bundle.getinfo(MEMBER).file_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+        raise InputFileError(place, 0, f"a sound .npz file was expected: {error}") from error
+    except OSError as error:
+        raise InputFileError(place, 0, f"a readable file was expected: {error.strerror or error}") from error
+
+
+def _place(path: Path | str) -> Path:
+    place = Path(path)
+    if place.suffix not in SUFFIXES:
+        raise MisuseError(f"path was {str(path)!r}; a name ending in .npy or .npz is due")
+    return place
+
+
+def _read(stream: IO[bytes], place: Path, size: int) -> np.ndarray:
+    """Read an array of NumPy's format whose head says COMMAND and as many rows as there are bytes."""
+    try:
+        version = npy.read_magic(stream)
+        if version not in _HEADS:
+            raise InputFileError(place, 0, f"a .npy of version 1 or 2 was expected, {version} was found")
+        shape, _, dtype = _HEADS[version](stream)
+    except (ValueError, SyntaxError, TypeError, tokenize.TokenError) as error:
+        raise InputFileError(place, 0, f"a head of NumPy's was expected: {str(error).splitlines()[0]}") from error
+    if dtype != COMMAND or len(shape) != 1:
+        found = f"{len(shape)} dimensions of {dtype if dtype.names is None else ', '.join(dtype.names)}"
+        raise InputFileError(place, 0, f"COMMAND[n] was expected, {found} were found")
+    due, left = shape[0] * COMMAND.itemsize, size - stream.tell()
+    if due != left:
+        raise InputFileError(place, 0, f"{shape[0]} commands of {COMMAND.itemsize} bytes were expected, {left} bytes were found")
+    raw = stream.read(due)
+    if len(raw) != due or stream.read(1):
+        raise InputFileError(place, 0, f"{due} bytes of commands were expected, {len(raw)} were found")
+    return np.frombuffer(bytearray(raw), COMMAND)

@@ -1,0 +1,118 @@
+"""Order flow comes back from NumPy's files as it was, and nothing else comes out of them."""
+
+from __future__ import annotations
+
+import io
+import random
+
+import numpy as np
+import pytest
+
+from backtesting import some_feed
+from rightsx.cli import main
+from rightsx.errors import InputFileError, MisuseError
+from rightsx.loaders import load_flow, save_flow
+from rightsx.protocol import COMMAND
+
+FLOW = some_feed(2, 40, [3, 4])
+
+
+@pytest.mark.parametrize("name", ["flow.npy", "flow.npz"])
+@pytest.mark.parametrize("rows", [FLOW, FLOW[:0], FLOW[::2]])
+def test_a_flow_comes_back_as_it_was(tmp_path, name, rows):
+    save_flow(tmp_path / name, rows)
+    read = load_flow(str(tmp_path / name))
+    assert read.dtype == COMMAND
+    assert read.tobytes() == rows.tobytes()
+    assert read.flags.writeable
+
+
+def test_numpy_and_we_read_each_others_files(tmp_path):
+    save_flow(tmp_path / "flow.npy", FLOW)
+    assert np.load(tmp_path / "flow.npy", allow_pickle=False).tobytes() == FLOW.tobytes()
+    np.savez(tmp_path / "flow.npz", trades=np.zeros(3), commands=FLOW)
+    assert load_flow(tmp_path / "flow.npz").tobytes() == FLOW.tobytes()
+
+
+def test_what_simulate_writes_can_be_loaded(tmp_path, capsys):
+    path = tmp_path / "market.npz"
+    assert main(["simulate", "--days", "2", "--holders", "5", "--to", str(path)]) == 0
+    with np.load(path) as told:
+        assert load_flow(path).tobytes() == told["commands"].tobytes()
+    assert capsys.readouterr().out
+
+
+def packed(**arrays):
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def plain(array, **options):
+    out = io.BytesIO()
+    np.save(out, array, **options)
+    return out.getvalue()
+
+
+def headed(count):
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, {"descr": COMMAND.descr, "fortran_order": False, "shape": (count,)})
+    return out.getvalue() + FLOW.tobytes()
+
+
+WRONG = {
+    "an empty .npy": ("f.npy", b"", "a head of NumPy's was expected"),
+    "an empty .npz": ("f.npz", b"", "a sound .npz file was expected"),
+    "no .npy": ("f.npy", b"time_ns,kind\n1,2\n", "a head of NumPy's was expected"),
+    "no member": ("f.npz", packed(trades=FLOW), "a member commands.npy was expected; trades.npy is there"),
+    "floats": ("f.npy", plain(np.zeros(3)), "COMMAND\\[n\\] was expected, 1 dimensions of float64"),
+    "other records": ("f.npz", packed(commands=np.zeros(3, [("a", "<i8")])), "1 dimensions of a were found"),
+    "two dimensions": ("f.npy", plain(FLOW[:4].reshape(2, 2)), "2 dimensions"),
+    "objects": ("f.npy", plain(np.array([{}], object), allow_pickle=True), "1 dimensions of object"),
+    "cut": ("f.npy", plain(FLOW)[:-1], "41 commands of 80 bytes were expected, 3279 bytes were found"),
+    "too long": ("f.npy", plain(FLOW) + b"\0", "41 commands of 80 bytes were expected, 3281 bytes were found"),
+    "many rows": ("f.npy", headed(10**13), "10000000000000 commands of 80 bytes"),
+    "cut .npz": ("f.npz", packed(commands=FLOW)[:-40], "a sound .npz file was expected"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_no_flow_is_refused_in_a_line(tmp_path, case):
+    name, content, told = WRONG[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputFileError, match=told) as raised:
+        load_flow(tmp_path / name)
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).startswith(str(tmp_path / name))
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    for name in ("f.npy", "f.npz"):
+        with pytest.raises(InputFileError, match="a readable file was expected: No such file"):
+            load_flow(tmp_path / name)
+
+
+@pytest.mark.parametrize("form", ["npy", "npz"])
+def test_a_bit_flipped_anywhere_is_refused_or_another_number(tmp_path, form):
+    raw = bytearray(plain(FLOW) if form == "npy" else packed(commands=FLOW))
+    chance, path = random.Random(8), tmp_path / f"f.{form}"
+    for _ in range(600):
+        at, bit = chance.randrange(len(raw) if form == "npz" else 200), 1 << chance.randrange(8)
+        raw[at] ^= bit
+        path.write_bytes(raw)
+        raw[at] ^= bit
+        try:
+            read = load_flow(path)
+        except InputFileError:
+            continue
+        assert read.dtype == COMMAND
+        assert form == "npy" or read.tobytes() == FLOW.tobytes()
+
+
+def test_a_wrong_call_is_misuse(tmp_path):
+    for wrong in (np.zeros(3), FLOW.tolist(), FLOW.reshape(1, -1), np.zeros((), COMMAND)):
+        with pytest.raises(MisuseError, match="COMMAND"):
+            save_flow(tmp_path / "f.npy", wrong)
+    for call in (load_flow, lambda path: save_flow(path, FLOW)):
+        with pytest.raises(MisuseError, match=r"\.npy or \.npz is due"):
+            call(tmp_path / "f.csv")
