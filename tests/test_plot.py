@@ -40,6 +40,8 @@ PICTURES = {
     "candles": lambda one, ax: plot.candles(one_series(one), ax=ax),
     "equity": lambda one, ax: plot.equity(one, ax=ax),
     "discounts": lambda one, ax: plot.discounts(one.data, ax=ax),
+    "discount_surface": lambda one, ax: plot.discount_surface(one.data, ax=ax),
+    "discounts of series": lambda one, ax: plot.discount_surface([one.data], by="series", ax=ax),
     "calendar": lambda one, ax: plot.calendar(one.data, ax=ax),
 }
 
@@ -65,6 +67,49 @@ def test_where_there_is_nothing_a_picture_says_so(name, quiet, tmp_path):
     ax = PICTURES[name](quiet, None)
     ax.figure.savefig(tmp_path / "picture.png", dpi=40)
     assert ax.texts[0].get_text().startswith(("no", "nobody"))
+
+
+def test_a_surface_is_the_median_of_each_cell_and_lies_only_between_trades(result):
+    trades = result.data.trades
+    ends = {int(row["series"]): int(row["expire_ns"]) for row in result.data.series_table()}
+    start, end, cells = int(trades["time_ns"].min()), int(trades["time_ns"].max()) + 1, 12
+    days = [(ends[int(row["series"])] - int(row["time_ns"])) / plot.DAY_NS for row in trades]
+    found = {}
+    for row, left in zip(trades, days, strict=True):
+        place = (min(cells - 1, int(left / max(days) * cells)), (int(row["time_ns"]) - start) * cells // (end - start))
+        found.setdefault(place, []).append(10_000 - int(row["price"]) * 10_000 / int(row["value"]))
+    drawn = np.ma.filled(plot.discount_surface(result.data, cells=cells, gap=1).collections[0].get_array().astype(float), np.nan)
+    assert drawn.shape == (cells, cells)
+    for place, offs in found.items():
+        assert drawn[place] == pytest.approx(np.median(offs))
+    beside = {(up + y, right + x) for up, right in found for y, x in ((0, 1), (1, 0), (0, -1), (-1, 0))}
+    told = {tuple(place) for place in np.argwhere(~np.isnan(drawn)).tolist()}
+    assert set(found) <= told <= set(found) | beside
+    assert len(told) < cells * cells
+
+
+def test_between_two_cells_a_surface_is_a_line_and_wide_gaps_stay_blank():
+    told = np.full((1, 9), np.nan)
+    told[0, [0, 3, 8]] = 10, 40, 90
+    near = plot._between(told, 2, sideways=True)
+    assert near[0, 1:3].tolist() == pytest.approx([20, 30])
+    assert np.isnan(near[0, 4:8]).all()
+    assert plot._between(told, 4, sideways=True)[0, 4:8].tolist() == pytest.approx([50, 60, 70, 80])
+    assert np.isnan(plot._between(told, 9, sideways=False)).all()
+
+
+def test_series_of_several_markets_stand_beside_each_other(result):
+    ax = plot.discount_surface([result.data, result.data], by="series")
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1: 1", "1: 2", "2: 1", "2: 2"]
+    assert ax.get_ylabel() == "days to expiry"
+    assert [one.get_ylabel() for one in ax.figure.axes] == ["days to expiry", "median discount, bps of v(t)"]
+    assert plot.discount_surface([]).texts[0].get_text() == "no trades"
+
+
+@pytest.mark.parametrize("options", [{"by": "price"}, {"cells": 0}, {"cells": 1_001}, {"gap": 0}, {"gap": 2.0}])
+def test_a_surface_of_what_cannot_be_is_misuse(result, options):
+    with pytest.raises(MisuseError, match=next(iter(options))):
+        plot.discount_surface(result.data, **options)
 
 
 def test_bars_of_several_series_or_none_are_misuse(result):

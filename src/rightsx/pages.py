@@ -45,6 +45,8 @@ def write_backtest(result: BacktestResult, path: Path, *, title: str, command: s
         span = max(1, int(trades["time_ns"][-1] - trades["time_ns"][0]) // 80)
         made = bars(trades[trades["series"] == series], every=span)
         pictures += [plot.prices(result.data, series), plot.candles(made), plot.depth(result.data, series)]
+        if len(numbers) > 1:
+            pictures.append(plot.discount_surface(result.data))
     pictures.append(plot.calendar(result.data))
     _write(path, title, command, result.sums, pictures)
 

@@ -1,11 +1,12 @@
 """Draws what a market and a backtest are like: matplotlib axes, for notebooks and files (extra `plot`).
 
-    depth       what is bid and asked at each price, added up from the best
-    prices      each trade, and the value that it is below, with its decay steps
-    candles     bars of trades, with their volume below
-    equity      cash and position over a run, at value and at the bid, fills marked
-    discounts   the discount of each trade by the time that was left to expiry
-    calendar    what is outstanding, by the day on which it expires
+    depth             what is bid and asked at each price, added up from the best
+    prices            each trade, and the value that it is below, with its decay steps
+    candles           bars of trades, with their volume below
+    equity            cash and position over a run, at value and at the bid, fills marked
+    discounts         the discount of each trade by the time that was left to expiry
+    discount_surface  the median discount over time, or series, and time to expiry
+    calendar          what is outstanding, by the day on which it expires
 
 Each takes `ax` (a new figure unless it is given), draws into it, and gives it. Prices are minor units, times UTC.
 """
@@ -18,11 +19,13 @@ import numpy as np
 
 from rightsx.bars import BAR
 from rightsx.errors import MisuseError
+from rightsx.marketdata import MarketData
 from rightsx.protocol import BPS, DAY_NS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rightsx.backtest import BacktestResult
-    from rightsx.marketdata import MarketData
 
 BID: Final = "#2a6fb0"
 ASK: Final = "#c05020"
@@ -30,6 +33,7 @@ VALUE: Final = "#3a8f5a"
 QUIET: Final = "#8a8a8a"
 SIZE: Final = (8.0, 4.5)
 HOUR_NS: Final = DAY_NS // 24
+CELLS_MOST: Final = 1_000
 
 
 def check_drawing() -> Any:
@@ -184,6 +188,110 @@ def discounts(data: MarketData, *, ax: Any = None) -> Any:
     ax.figure.colorbar(picture, ax=ax, label="units")
     ax.invert_xaxis()
     return ax
+
+
+# ── the surface of discounts ─────────────────────────────────────────────────────────────────────
+
+
+def discount_surface(
+    data: MarketData | Sequence[MarketData], *, by: str = "time", cells: int = 40, gap: int = 12, ax: Any = None
+) -> Any:
+    """Draw the median discount of trades against v(t), in bps, over time and the days that were left to expiry.
+
+    `by="series"` puts series beside each other in place of time; of several markets, each is listed by its number. The days, and
+    time, are cut into `cells`. A cell without trades lies between two that have some, at most `gap` cells away in its row or
+    column, and is interpolated; or it is left blank. Dots mark cells with trades. Between series nothing is interpolated.
+    """
+    if by not in ("time", "series"):
+        raise MisuseError(f"by was {by!r}; time or series is due")
+    for name, value in (("cells", cells), ("gap", gap)):
+        if type(value) is not int or not 1 <= value <= CELLS_MOST:
+            raise MisuseError(f"{name} was {value!r}; 1 to {CELLS_MOST} is due")
+    across = "" if by == "time" else "series"
+    ax = _axes(ax, title="median discount by time to expiry", across=across, up="days to expiry")
+    times, days, off, listing, labels = _discounted([data] if isinstance(data, MarketData) else data)
+    if not len(times):
+        return _nothing(ax, "no trades")
+    deep = np.linspace(0, max(float(days.max()), 1e-6), cells + 1)
+    if by == "time":
+        start, end = int(times.min()), int(times.max()) + 1
+        column = (times - start) * cells // (end - start)
+        wide = _times(np.linspace(start, end, cells + 1).astype(np.int64))
+        count = cells
+    else:
+        kinds, column = np.unique(listing, return_inverse=True)
+        count, wide = len(kinds), np.arange(len(kinds) + 1) - 0.5
+        ax.set_xticks(np.arange(len(kinds)), [labels[kind] for kind in kinds.tolist()])
+    row = np.clip(np.searchsorted(deep, days, side="right") - 1, 0, cells - 1)
+    told = _medians(row, column, off, (cells, count))
+    between = _between(told, gap, sideways=by == "time")
+    low, high = np.percentile(told[~np.isnan(told)], (2, 98))
+    whole = np.ma.masked_invalid(np.where(np.isnan(told), between, told))
+    picture = ax.pcolormesh(wide, deep, whole, cmap="YlGnBu", vmin=low, vmax=max(high, low + 1), rasterized=True)
+    bar = ax.figure.colorbar(picture, ax=ax, label="median discount, bps of v(t)", extend="both")
+    bar.ax.yaxis.set_major_formatter(lambda number, _: f"{number:,.0f}")
+    bar.outline.set_visible(False)
+    ax.grid(visible=False)
+    ax.set_facecolor("#eeeeee")  # the lightest colour is not to pass for a blank
+    if by == "time":
+        _by_date(ax)
+    else:
+        ax.vlines(wide[1:-1], deep[0], deep[-1], color="white", linewidth=3)
+    if (np.isnan(told) & ~np.isnan(between)).any():
+        up, right = np.nonzero(~np.isnan(told))
+        middle = wide[:-1] + (wide[1:] - wide[:-1]) / 2
+        ax.plot(middle[right], (deep[:-1] + deep[1:])[up] / 2, ".", color="#333333", alpha=0.55, markersize=2.5)
+        ax.set_title("dots: trades; between them interpolated", loc="right", fontsize=9, color=QUIET)
+    return ax
+
+
+def _discounted(markets: Sequence[MarketData]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Give of all trades at a value: time, days to expiry, discount in bps, number of the listing; and names of listings."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    labels: list[str] = []
+    for number, data in enumerate(markets, 1):
+        trades, table = data.trades.view(np.ndarray), data.series_table().view(np.ndarray)
+        known = trades[trades["value"] > 0]
+        if not len(known):
+            continue
+        alone = len(np.unique(known["series"])) == 1
+        place = np.zeros(int(table["series"].max()) + 1, np.int64)
+        ends = np.zeros_like(place)
+        ends[table["series"]] = table["expire_ns"]
+        for series in np.unique(known["series"]).tolist():
+            place[series] = len(labels)
+            labels.append(str(series) if len(markets) == 1 else str(number) if alone else f"{number}: {series}")
+        days = (ends[known["series"]] - known["time_ns"]) / DAY_NS
+        off = BPS - known["price"] * BPS / known["value"]
+        parts.append((known["time_ns"].astype(np.int64), days, off, place[known["series"]]))
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.int64), labels
+    times, days, off, listing = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return times, days, off, listing, labels
+
+
+def _medians(row: np.ndarray, column: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Give the median of the values in each cell, NaN where there are none. O(n log n)."""
+    made = np.full(shape, np.nan)
+    key = row * shape[1] + column
+    order = np.argsort(key, kind="stable")
+    kinds, first = np.unique(key[order], return_index=True)
+    made.flat[kinds] = [np.median(part) for part in np.split(values[order], first[1:])]
+    return made
+
+
+def _between(told: np.ndarray, gap: int, *, sideways: bool) -> np.ndarray:
+    """Give values for empty cells between full ones of their row or column, nearer ones counting more; NaN elsewhere."""
+    sums, weights = np.zeros(told.shape), np.zeros(told.shape)
+    for cells, total, weight in [(told.T, sums.T, weights.T)] + [(told, sums, weights)] * sideways:
+        for line, to, heavy in zip(cells, total, weight, strict=True):
+            full = np.flatnonzero(~np.isnan(line))
+            for left, right in zip(full[:-1].tolist(), full[1:].tolist(), strict=True):
+                if 1 < right - left <= gap + 1:
+                    part = np.arange(1, right - left) / (right - left)
+                    to[left + 1 : right] += ((1 - part) * line[left] + part * line[right]) / (right - left)
+                    heavy[left + 1 : right] += 1 / (right - left)
+    return np.where(weights > 0, sums / np.where(weights > 0, weights, 1), np.nan)
 
 
 def calendar(data: MarketData, *, ax: Any = None) -> Any:
