@@ -10,13 +10,14 @@ import random
 import sys
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from backtesting import some_feed, staged
 from rightsx.errors import InputFileError, MisuseError
 from rightsx.frames import frame
 from rightsx.loaders import load_table
-from rightsx.loaders.cells import exact, iso_ns
+from rightsx.loaders.cells import Column, exact, iso_ns, reader_of
 from rightsx.protocol import CALLER_ID_FIRST, COMMAND, DAY_NS, T0_NS, AmendFlag, CommandKind, OrderFlag, TimeInForce
 
 SAME = {name: name for name in COMMAND.names}
@@ -291,3 +292,42 @@ def test_iso_times_have_a_zone_and_nine_decimals(text, ns):
 @pytest.mark.parametrize(("text", "places", "units"), [("-1.50", 1, -15), ("1.", 2, None), (".5", 1, None), ("1_0", 0, None)])
 def test_decimals_are_exact(text, places, units):
     assert exact(text, places) == units
+
+
+@pytest.mark.parametrize("places", [0, 4])
+@pytest.mark.parametrize("field", ["account", "price", "deadline_ns", "flags", "ref", "order_id"])
+@pytest.mark.parametrize("dtype", ["Int64", "UInt64", "Int8", "UInt16"])
+def test_integers_are_read_as_a_whole_as_one_by_one(dtype, field, places):
+    edges = [
+        -(2**63),
+        -(2**31),
+        -129,
+        -128,
+        -1,
+        0,
+        1,
+        127,
+        128,
+        255,
+        256,
+        65_535,
+        2**32 - 1,
+        2**32,
+        2**49,
+        2**62 - 1,
+        2**62,
+        2**63 - 1,
+    ]
+    held = np.iinfo(dtype.lower())
+    fitting = [edge for edge in [*edges, 2**63, 2**64 - 1] if held.min <= edge <= held.max]
+    bounds = np.iinfo({"price": "i8", "order_id": "i8", "deadline_ns": "i8", "account": "u4", "flags": "u1", "ref": "u8"}[field])
+    reader = reader_of(field, time_unit="ns", price_places=places, qty_places=0, ids="engine", words={})
+    cells = np.array(fitting, dtype.lower())
+    fast, slow, text = (reader.column(Column(one)) for one in (cells, cells.tolist(), [str(cell) for cell in fitting]))
+    for other in (slow, text):
+        assert fast.wrong.tolist() == other.wrong.tolist()
+        assert fast.values.tolist() == other.values.tolist()
+    scaled = [edge * 10 ** (places if field == "price" else 0) for edge in fitting]
+    least, end = (0, 2**62) if field == "deadline_ns" else (int(bounds.min), int(bounds.max) + 1)
+    assert fast.wrong.tolist() == [not least <= number < end for number in scaled]
+    assert fast.values[~fast.wrong].tolist() == [number for number in scaled if least <= number < end]
