@@ -95,6 +95,16 @@ def test_fok_fills_whole_or_not_at_all(book):
     assert shown(book) == ([], [(101, 1)])
 
 
+def test_the_front_is_who_would_trade_first(book):
+    assert book.front(0, "sell") is None
+    for order_id, price in ((1, 101), (2, 100), (3, 100)):
+        sell(book, order_id, price, 5)
+    assert book.front(0, "sell") == book.queue(0, "sell")[0] == (2, 100, 5)
+    assert book.front(0, "buy") is None
+    book.cancel(order_id=2)
+    assert book.front(0, "sell") == (3, 100, 5)
+
+
 def test_an_iceberg_shows_a_part_and_the_next_part_queues_last(book):
     sell(book, 1, 100, 7, display=3)
     sell(book, 2, 100, 3)

@@ -450,7 +450,7 @@ def test_a_last_in_first_out_book_meets_other_makers_in_the_real_lobster_file(ve
 
 def test_an_unknown_format_is_a_misuse() -> None:
     """The error lists the formats."""
-    with pytest.raises(MisuseError, match="bitstamp, databento, lobster"):
+    with pytest.raises(MisuseError, match="bitstamp, databento, itch, lobster"):
         replay_file("orders.csv", form="nasdaq")
 
 

@@ -94,34 +94,13 @@ def _add_quant_commands(commands: Any) -> None:
         description="Replay a file of real order flow through the order book and say how far our trades agree with the "
         "venue's own. Files may be plain, .xz or .gz.",
         epilog="bitstamp: orders.csv or the raw log of ob-analytics. lobster: the message file; the orderbook file of "
-        "the same name must stand beside it.",
+        "the same name must stand beside it. itch: a day of TotalView-ITCH 5.0. databento: DBN with MBO records.",
     )
     replay.add_argument("file", type=Path, metavar="FILE")
-    replay.add_argument("--format", required=True, choices=("bitstamp", "databento", "lobster"), help="who wrote the file")
-    replay.add_argument(
-        "--errors", choices=("raise", "skip"), default="raise", help="what to do about wrong rows (default raise)"
-    )
+    _add_venue_options(replay, required=True)
     replay.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    backtest = commands.add_parser(
-        "backtest",
-        help="run a strategy against real order flow",
-        description="Let the orders of a Bitstamp file through a market while a strategy trades against them. STRATEGY is a file "
-        "and a name in it: a function step(view, memory, orders), or a class made of rightsx.backtest.Strategy. "
-        "A step's memory is the file's MEMORY, or eight zeros. The series is number 1.",
-        epilog="example: rightsx backtest 2015-05-01.log.xz --strategy quotes.py:step --latency 20ms --html report.html",
-    )
-    backtest.add_argument("file", type=Path, metavar="FILE")
-    backtest.add_argument("--strategy", required=True, metavar="FILE.py:NAME")
-    backtest.add_argument("--latency", default="0s", metavar="SPAN", help="how late orders arrive, as 20ms or 1s (default 0s)")
-    backtest.add_argument("--every", default="1s", metavar="SPAN", help="interval of a class's on_market (default 1s)")
-    backtest.add_argument("--cash", type=_whole, default=10**12, metavar="N", help="minor units the strategy has (default 10^12)")
-    backtest.add_argument("--units", type=_whole, default=100_000, metavar="N", help="units it has (default 100000)")
-    backtest.add_argument("--taker-bps", type=_whole, default=0, metavar="N", help="the taker's fee (default 0)")
-    backtest.add_argument("--maker-bps", type=_whole, default=0, metavar="N", help="the maker's fee (default 0)")
-    backtest.add_argument("--qty-unit", type=_whole, default=10_000, metavar="N", help="1e-8 BTC that are a unit (default 10000)")
-    backtest.add_argument("--html", type=Path, metavar="FILE", help="write a page of pictures (extra plot)")
-    backtest.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_backtest(commands)
 
     simulate = commands.add_parser(
         "simulate",
@@ -140,6 +119,48 @@ def _add_quant_commands(commands: Any) -> None:
     simulate.add_argument("--seed", type=int, default=1, metavar="N", help="another seed, another market (default 1)")
     simulate.add_argument("--to", type=Path, metavar="FILE.npz", help="write commands, events and trades for NumPy")
     simulate.add_argument("--html", type=Path, metavar="FILE", help="write a page of pictures (extra plot)")
+
+
+def _add_backtest(commands: Any) -> None:
+    """Describe what lets a strategy trade."""
+    backtest = commands.add_parser(
+        "backtest",
+        help="run a strategy against real order flow",
+        description="Let the orders of a venue's file through a market while a strategy trades against them, and say how many "
+        "of the venue's own executions happened again. STRATEGY is a file and a name in it: a function step(view, memory, "
+        "orders), or a class made of rightsx.backtest.Strategy. A step's memory is the file's MEMORY, or eight zeros. The "
+        "series is number 1.",
+        epilog="examples: rightsx backtest 2015-05-01.log.xz --strategy quotes.py:step --latency 20ms --html report.html; "
+        "rightsx backtest 01302019.NASDAQ_ITCH50.gz --format itch --stock MSFT --strategy quotes.py:step",
+    )
+    backtest.add_argument("file", type=Path, metavar="FILE")
+    _add_venue_options(backtest, default="bitstamp")
+    backtest.add_argument("--strategy", required=True, metavar="FILE.py:NAME")
+    backtest.add_argument("--latency", default="0s", metavar="SPAN", help="how late orders arrive, as 20ms or 1s (default 0s)")
+    backtest.add_argument("--every", default="1s", metavar="SPAN", help="interval of a class's on_market (default 1s)")
+    backtest.add_argument("--cash", type=_whole, default=10**12, metavar="N", help="minor units the strategy has (default 10^12)")
+    backtest.add_argument("--units", type=_whole, default=100_000, metavar="N", help="units it has (default 100000)")
+    backtest.add_argument("--taker-bps", type=_whole, default=0, metavar="N", help="the taker's fee (default 0)")
+    backtest.add_argument("--maker-bps", type=_whole, default=0, metavar="N", help="the maker's fee (default 0)")
+    backtest.add_argument(
+        "--qty-unit", type=_whole, metavar="N", help="shares, lots, 1e-8 BTC that are a unit (default 1, of bitstamp 10000)"
+    )
+    backtest.add_argument(
+        "--price-unit", type=_whole, metavar="N", help="how much of the file's price is 1 (default: what divides all of them)"
+    )
+    backtest.add_argument("--html", type=Path, metavar="FILE", help="write a page of pictures (extra plot)")
+    backtest.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_venue_options(command: argparse.ArgumentParser, **given: Any) -> None:
+    """Describe how a venue's file is read."""
+    default = f" (default {given['default']})" if "default" in given else ""
+    formats = ("bitstamp", "databento", "itch", "lobster")
+    command.add_argument("--format", choices=formats, help=f"who wrote the file{default}", **given)
+    command.add_argument("--stock", default="AAPL", metavar="SYM", help="the stock to read out of a file of itch (default AAPL)")
+    command.add_argument(
+        "--errors", choices=("raise", "skip"), default="raise", help="what to do about wrong rows (default raise)"
+    )
 
 
 def _add_store_commands(commands: Any) -> None:
@@ -328,7 +349,9 @@ def _demo(options: Any) -> int:
 def _replay(options: Any) -> int:
     from rightsx.replay import replay_file  # noqa: PLC0415
 
-    result = replay_file(options.file, form=options.format, errors=options.errors, progress=not options.quiet)
+    result = replay_file(
+        options.file, form=options.format, stock=options.stock, errors=options.errors, progress=not options.quiet
+    )
     print(result)
     return HOLDS if result.agrees else FAILS
 
@@ -337,11 +360,12 @@ def _backtest(options: Any) -> int:
     import numpy as np  # noqa: PLC0415
 
     from rightsx.backtest import Strategy, backtest  # noqa: PLC0415
-    from rightsx.loaders import load_bitstamp  # noqa: PLC0415
-    from rightsx.replay import bitstamp_flow  # noqa: PLC0415
+    from rightsx.loaders import load_file  # noqa: PLC0415
+    from rightsx.replay import venue_flow  # noqa: PLC0415
 
     made, names = _strategy(options.strategy)
-    flow = bitstamp_flow(load_bitstamp(options.file), qty_unit=options.qty_unit)
+    feed = load_file(options.file, form=options.format, stock=options.stock, errors=options.errors, progress=not options.quiet)
+    flow = venue_flow(feed, qty_unit=options.qty_unit, price_unit=options.price_unit, progress=not options.quiet)
     market = flow.market(maker_bps=options.maker_bps, taker_bps=options.taker_bps)
     account = int(market.open_account())
     for verb, given in (
@@ -357,6 +381,7 @@ def _backtest(options: Any) -> int:
             progress=not options.quiet,
         )  # fmt: skip
         print(result)
+        print(f"\n{flow.agreement(result.data.trades)}; prices in {flow.price_unit}, quantities in {flow.qty_unit}")
         if options.html is not None:
             from rightsx.pages import write_backtest  # noqa: PLC0415
 

@@ -55,19 +55,20 @@ class RefusedError(RightsxError):
 
 
 class InputFileError(RightsxError):
-    """A file that people write has a wrong line; the message is one line for a terminal."""
+    """A file that others wrote is wrong somewhere; the message is one line for a terminal."""
 
-    def __init__(self, path: Path | str, line: int, expected: str) -> None:
-        """Name the file, its `line` (from 1; 0 is the file as a whole) and what was `expected` there."""
-        where = f"{path}:{line}" if line else str(path)
+    def __init__(self, path: Path | str, line: int, expected: str, offset: int | None = None) -> None:
+        """Name the file, its `line` (from 1; 0 is the file as a whole) or `offset` in bytes, and what was `expected` there."""
+        where = f"{path}, byte {offset}" if offset is not None else f"{path}:{line}" if line else str(path)
         super().__init__(f"{where}: {expected}")
         self.path = path
         self.line = line
         self.expected = expected
+        self.offset = offset
 
-    def __reduce__(self) -> tuple[type[InputFileError], tuple[Path | str, int, str]]:
+    def __reduce__(self) -> tuple[type[InputFileError], tuple[Path | str, int, str, int | None]]:
         """Let it cross from one process to another."""
-        return type(self), (self.path, self.line, self.expected)
+        return type(self), (self.path, self.line, self.expected, self.offset)
 
 
 class CorruptionError(RightsxError):

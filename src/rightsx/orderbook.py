@@ -388,6 +388,16 @@ class OrderBook:
             orders = (order for order in orders if order.limit == worst)
         return [(order.id, order.limit, order.open_qty) for order in orders]
 
+    def front(self, book: int, side: str | Side) -> tuple[int, int, int] | None:
+        """Give (order id, price, open quantity) of the order of a side that would trade first, None where there is none.
+
+        O(log levels).
+        """
+        self._check_number(book)
+        orders: Iterable[Any] = self._twin.orders(book, word("side", side, SIDES))
+        order = next(iter(orders), None)
+        return None if order is None else (order.id, order.limit, order.open_qty)
+
     def open_qty(self, order_id: int) -> int:
         """Give what is open of an order: 0 if it is not live. O(1)."""
         order = self._twin.order(integer("order_id", order_id, Refusal.OrderNotOpen))

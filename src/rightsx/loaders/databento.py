@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from rightsx.errors import InputFileError, MisuseError
-from rightsx.loaders.text import Complaints
+from rightsx.loaders.text import Complaints, right_rows
 from rightsx.progress import following
 
 if TYPE_CHECKING:
@@ -106,13 +106,7 @@ def _right(path: Path, rows: np.ndarray, complaints: Complaints) -> np.ndarray:
         "a price": (~orders | (rows["price"] != _NO_PRICE), "price"),
         "a size of 1 or more": (~orders | (rows["size"] > 0), "size"),
     }
-    right = np.ones(len(rows), bool)
-    for expected, (holds, name) in checks.items():
-        for at in np.flatnonzero(right & ~holds).tolist():
-            found = rows[name][at].item()
-            complaints.take(InputFileError(path, 0, f"record {at}: {expected} was expected as {name}, {found!r} was found"))
-        right &= holds
-    return right
+    return right_rows(rows, checks, complaints, lambda at, expected: InputFileError(path, 0, f"record {at}: {expected}"))
 
 
 def _pieces_of(path: Path, step: Step) -> Iterator[bytes]:

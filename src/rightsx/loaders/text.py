@@ -24,6 +24,8 @@ import zlib
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Final, NoReturn, TypeVar
 
+import numpy as np
+
 from rightsx.border import word
 from rightsx.errors import InputFileError
 
@@ -111,15 +113,17 @@ class Source:
 
 
 @contextmanager
-def opened(path: Path, where: Callable[[], int]) -> Iterator[Source]:
-    """Open a file, plain or packed; whatever cannot be read within is one clear error at the line that `where` gives."""
+def opened(path: Path, where: Callable[[], tuple[int, int | None]]) -> Iterator[Source]:
+    """Open a file, plain or packed; whatever cannot be read within is one clear error where `where` says: line, byte or None."""
     try:
         with path.open("rb") as raw:
             yield Source(path, raw)
     except EOFError as error:
-        raise InputFileError(path, where(), "the compressed data end too early; the whole file was expected") from error
+        line, offset = where()
+        raise InputFileError(path, line, "the compressed data end too early; the whole file was expected", offset) from error
     except (lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputFileError(path, where(), f"sound {path.suffix} data were expected: {error}") from error
+        line, offset = where()
+        raise InputFileError(path, line, f"sound {path.suffix} data were expected: {error}", offset) from error
     except OSError as error:
         raise InputFileError(path, 0, f"a readable file was expected: {error.strerror or error}") from error
 
@@ -128,7 +132,7 @@ def lines_of(path: Path, step: Step) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, text without its end) of every line; `step` hears of progress."""
     number = 0
     try:
-        with opened(path, lambda: number + 1) as source:
+        with opened(path, lambda: (number + 1, None)) as source:
             while raw := source.stream.readline(LINE_BYTES_MAX):
                 number += 1
                 if b"\0" in raw or len(raw) == LINE_BYTES_MAX:
@@ -162,6 +166,21 @@ class Complaints:
         self.skipped += rows
         if len(self.first) < COMPLAINTS_KEPT:
             self.first.append(str(error))
+
+
+def right_rows(
+    rows: np.ndarray,
+    checks: dict[str, tuple[np.ndarray, str]],
+    complaints: Complaints,
+    wrong: Callable[[int, str], InputFileError],
+) -> np.ndarray:
+    """Say which rows hold what is expected: `checks` are {expected: (holds, field)}, `wrong` makes the error of a row."""
+    right = np.ones(len(rows), bool)
+    for expected, (holds, name) in checks.items():
+        for at in np.flatnonzero(right & ~holds).tolist():
+            complaints.take(wrong(at, f"{expected} was expected as {name}, {rows[name][at].item()!r} was found"))
+        right &= holds
+    return right
 
 
 class Place:

@@ -3,6 +3,8 @@
 bitstamp   creates, re-pricings and cancels in; every fill compared with the venue's own
 lobster    messages in; every row compared with the venue's own book
 databento  CME's orders in; the makers of every trade compared with our queue
+itch       NASDAQ's orders in; every execution compared with our queue
+beside     what the last two share; a tape of what a book was told
 flow       a venue's orders as a feed for a market: real order flow for backtests
 
 `rightsx.loaders` reads the files.
@@ -10,13 +12,13 @@ flow       a venue's orders as a feed for a market: real order flow for backtest
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from rightsx.border import word
-from rightsx.loaders import load_bitstamp, load_databento, load_lobster
+from rightsx.loaders import BitstampFeed, DatabentoFeed, ItchFeed, load_file
 from rightsx.replay.bitstamp import BitstampReplay, replay_bitstamp, venue_story
 from rightsx.replay.databento import DatabentoReplay, replay_databento
-from rightsx.replay.flow import VenueFlow, bitstamp_flow
+from rightsx.replay.flow import VenueFlow, bitstamp_flow, venue_flow
+from rightsx.replay.itch import ItchReplay, replay_itch
 from rightsx.replay.lobster import LobsterReplay, replay_lobster
 
 if TYPE_CHECKING:
@@ -27,28 +29,33 @@ if TYPE_CHECKING:
 __all__ = [
     "BitstampReplay",
     "DatabentoReplay",
+    "ItchReplay",
     "LobsterReplay",
     "VenueFlow",
     "bitstamp_flow",
     "replay_bitstamp",
     "replay_databento",
     "replay_file",
+    "replay_itch",
     "replay_lobster",
+    "venue_flow",
     "venue_story",
 ]
 
-FORMATS: Final = {"bitstamp": "bitstamp", "databento": "databento", "lobster": "lobster"}
-
 
 def replay_file(
-    path: Path | str, *, form: str, errors: str = "raise", progress: Progress = None
-) -> BitstampReplay | DatabentoReplay | LobsterReplay:
-    """Load a file of the format `form` (bitstamp, databento or lobster) and replay it through a new `OrderBook`.
+    path: Path | str, *, form: str, stock: str = "AAPL", errors: str = "raise", progress: Progress = None
+) -> BitstampReplay | DatabentoReplay | ItchReplay | LobsterReplay:
+    """Load a file of the format `form` (bitstamp, databento, itch or lobster) and replay it through a new `OrderBook`.
 
-    Raises `MisuseError` for another format or a missing extra, `InputFileError` for a wrong file.
+    `stock` is the one that is read out of a file of ITCH. Raises `MisuseError` for another format or a missing extra,
+    `InputFileError` for a wrong file.
     """
-    if word("format", form, FORMATS) == "bitstamp":
-        return replay_bitstamp(load_bitstamp(path, errors=errors, progress=progress), progress=progress)
-    if form == "databento":
-        return replay_databento(load_databento(path, errors=errors, progress=progress), progress=progress)
-    return replay_lobster(load_lobster(path, errors=errors, progress=progress), progress=progress)
+    feed = load_file(path, form=form, stock=stock, errors=errors, progress=progress)
+    if isinstance(feed, BitstampFeed):
+        return replay_bitstamp(feed, progress=progress)
+    if isinstance(feed, DatabentoFeed):
+        return replay_databento(feed, progress=progress)
+    if isinstance(feed, ItchFeed):
+        return replay_itch(feed, progress=progress)
+    return replay_lobster(feed, progress=progress)

@@ -21,13 +21,12 @@ O(messages + trades × orders).
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rightsx.loaders.databento import SIDES
-from rightsx.orderbook import OrderBook
 from rightsx.progress import following
+from rightsx.replay.beside import Beside, Tape
 from rightsx.replay.lobster import MISMATCHES_SHOWN, PROGRESS_STEP
 from rightsx.views import text_table
 
@@ -40,46 +39,38 @@ if TYPE_CHECKING:
 Makers = list[tuple[int, int]]  # order and units, in the order in which they trade
 
 
+_OTHER = {"buy": "sell", "sell": "buy"}
+
+
 @dataclass
-class _Beside:
+class _Night(Beside):
     """Our book beside the venue's messages."""
 
-    rows: list[Any]
-    book: OrderBook = field(default_factory=OrderBook)
-    counts: Counter[str] = field(default_factory=Counter)
-    mismatches: list[str] = field(default_factory=list)
-    waiting: dict[int, tuple[bytes, int, int]] = field(default_factory=dict)  # orders that would cross: side, price, size
+    rows: list[Any] = field(default_factory=list)
 
     def tell(self, at: int) -> int:
         """Take one message, or a trade with its fills; gives the row that is next."""
-        _, order_id, price, size, _, action, side, _ = self.rows[at]
+        time, order_id, price, size, _, action, side, _ = self.rows[at]
+        self.at(time)
         if action == b"T":
             return self._trade(at)
         if action == b"R":
-            self.book, self.waiting = OrderBook(), {}
+            self.clear()
         elif action == b"C":
-            self.waiting.pop(order_id, None)
-            if self.book.open_qty(order_id):
-                self.book.cancel(order_id=order_id)
+            self.withdraw(order_id)
         elif action in (b"A", b"M"):
-            self._change(order_id, side, price, size)
-        self._rest_waiting()
+            self._change(order_id, SIDES[side], price, size)
+        self.rest_waiting()
         return at + 1
 
-    def _change(self, order_id: int, side: bytes, price: int, size: int) -> None:
+    def _change(self, order_id: int, side: str, price: int, size: int) -> None:
         """Let an order stand so, in its place if it may keep that."""
         self.waiting.pop(order_id, None)
         if not self.book.open_qty(order_id):
-            self.waiting[order_id] = side, price, size
+            self.add(order_id, side, price, size)
         elif not self.book.amend(order_id=order_id, price=price, qty=size):
-            self.book.cancel(order_id=order_id)
-            self.waiting[order_id] = side, price, size
-
-    def _rest_waiting(self) -> None:
-        """Let those rest that waited, in their order, as far as they cross nothing any more."""
-        for order_id, (side, price, size) in list(self.waiting.items()):
-            if self.book.place(order_id=order_id, side=SIDES[side], price=price, qty=size, post_only=True):
-                del self.waiting[order_id]
+            self.withdraw(order_id)
+            self.add(order_id, side, price, size)
 
     def _trade(self, at: int) -> int:
         """Compare a trade's makers with our queue, and take out what traded."""
@@ -89,20 +80,34 @@ class _Beside:
             after += 1
         fills = [(row[1], row[3], row[6]) for row in self.rows[at + 1 : after]]
         if side in SIDES:
-            other = b"A" if side == b"B" else b"B"
-            makers = [(order_id, qty) for order_id, qty, own_side in fills if own_side == other]
-            queue = [(order_id, qty) for order_id, _, qty in self.book.queue(0, SIDES[other], price=price)]
-            self._compare(at, makers, queue, size, self._gone(after, time, makers))
+            other = _OTHER[SIDES[side]]
+            makers = [(order_id, qty) for order_id, qty, own_side in fills if SIDES.get(own_side) == other]
+            queue = [(order_id, qty) for order_id, _, qty in self.book.queue(0, other, price=price)]
+            gone = self._gone(after, time, makers)
+            outcome = self._compare(at, makers, queue, size, gone)
+            for order_id, qty in makers:
+                self.note(order_id, price, qty)
+            if outcome in {"exact", "own orders"} and self._met(SIDES[side], price, makers, gone):
+                fills = [fill for fill in fills if SIDES.get(fill[2]) != other]
         else:
             self.counts["of an auction"] += 1
         for order_id, qty, _ in fills:
-            left = self.book.open_qty(order_id) - qty
-            if left > 0:
-                self.book.amend(order_id=order_id, qty=left)
-            elif left > -qty:
-                self.book.cancel(order_id=order_id)
-        self._rest_waiting()
+            self.lessen(order_id, qty)
+        self.rest_waiting()
         return after
+
+    def _met(self, side: str, price: int, makers: Makers, gone: set[int]) -> bool:
+        """Send the taker where our book is sure to say what the venue did, own orders taken out before; gives whether it was."""
+        if self.best(_OTHER[side]) != price:
+            return False
+        for order_id, _, _ in self.book.queue(0, _OTHER[side], price=price):
+            if order_id == makers[-1][0]:
+                break
+            if order_id in gone:
+                self.withdraw(order_id)
+        found = self.take(side, price, sum(qty for _, qty in makers))
+        assert found == [(order_id, price, qty) for order_id, qty in makers], "the queue said otherwise"
+        return True
 
     def _gone(self, after: int, time: int, makers: Makers) -> set[int]:
         """List the orders that are cancelled or changed at the instant of a trade, and do not trade in it."""
@@ -114,7 +119,7 @@ class _Beside:
             after += 1
         return gone - traded
 
-    def _compare(self, at: int, makers: Makers, queue: Makers, size: int, gone: set[int]) -> None:
+    def _compare(self, at: int, makers: Makers, queue: Makers, size: int, gone: set[int]) -> str:
         """Say how the venue's makers answer ours."""
         shown = dict(queue)
         ours = first_of(queue, size)
@@ -130,6 +135,7 @@ class _Beside:
             self.mismatches.append(f"message {at}: the venue met {makers[:4]}, our queue is {queue[:4]}")
         self.counts[outcome] += 1
         self.counts["makers"] += len(makers)
+        return outcome
 
 
 def first_of(queue: Makers, size: int) -> Makers:
@@ -180,9 +186,13 @@ class DatabentoReplay:
         return "\n".join([text_table(("Databento MBO", "count", ""), rows, f"replay of {self.path}"), *self.mismatches])
 
 
-def replay_databento(feed: DatabentoFeed, *, progress: Progress = None) -> DatabentoReplay:
-    """Lead a book beside an MBO file, and compare the makers of every trade with its queue."""
-    beside = _Beside(feed.messages.tolist())
+def replay_databento(feed: DatabentoFeed, *, tape: Tape | None = None, progress: Progress = None) -> DatabentoReplay:
+    """Lead a book beside an MBO file, and compare the makers of every trade with its queue.
+
+    An empty `tape` is the book, and writes down what it was told.
+    """
+    beside = _Night() if tape is None else _Night(tape)
+    beside.rows = feed.messages.tolist()
     at, told = 0, 0
     with following(progress, "replay") as step:
         while at < len(beside.rows):

@@ -40,6 +40,7 @@ from rightsx.loaders.lobster import (
 )
 from rightsx.orderbook import BookResult, OrderBook
 from rightsx.progress import following
+from rightsx.replay.beside import Noted, Tape
 from rightsx.views import text_table
 
 if TYPE_CHECKING:
@@ -113,6 +114,11 @@ class _Shadow:
         if not self.book.place(order_id=order_id, side=side, price=price, qty=qty, post_only=True):
             self.counts["refused"] += 1
 
+    def at(self, time_ns: int) -> None:
+        """Say when what comes next was, for a book that writes it down."""
+        if isinstance(self.book, Tape):
+            self.book.time_ns = time_ns
+
     def message(self, message: LobsterMessage) -> None:
         """Apply one message. Hidden executions, crosses and halts do not touch the visible book."""
         if message.kind == KIND_NEW:
@@ -160,6 +166,8 @@ class _Shadow:
     def _execute(self, message: LobsterMessage) -> None:
         """Send the taker, whom the file does not name, and see whether the book finds the file's maker."""
         due, _ = self._target(message)
+        if isinstance(self.book, Tape):
+            self.book.noted.append(Noted(due, message.price, message.qty))
         result = self.book.place(
             order_id=self._new_id(), side=_OTHER[message.side], price=message.price, qty=message.qty, time_in_force="ioc"
         )
@@ -262,18 +270,20 @@ def replay_lobster(
 ) -> LobsterReplay:
     """Check every transition of a LOBSTER pair, and drive a book seeded from its first row with the messages.
 
-    `book` must be empty and take the callers' ids; a new one is made by default. O(messages · level_count).
+    `book` must be empty and take the callers' ids; it may be a `Tape`. A new one is made by default. O(messages · level_count).
     """
     shadow = _Shadow(OrderBook() if book is None else book, feed.level_count)
     transitions = {"exact": 0, "reveal": 0, "inconsistent": 0}
     outcomes: Counter[str] = Counter()
     seconds = 0.0
+    shadow.at(feed.messages[0].time_ns)
     for side in _OTHER:
         for price, qty in side_of(feed.rows[0], side):
             shadow.rest(side, price, qty)
     with following(progress, "replay") as step:
         for index in range(1, len(feed.messages)):
             before, message, after = feed.rows[index - 1], feed.messages[index], feed.rows[index]
+            shadow.at(message.time_ns)
             if message.line != feed.messages[index - 1].line + 1:
                 outcomes["gap"] += 1  # what was left out may have changed anything
                 for side in _OTHER:
