@@ -108,6 +108,14 @@ def test_a_reference_of_another_command_is_refused(kind):
     assert event.code == Refusal.IdempotencyConflict
 
 
+def test_who_is_no_merchant_cannot_default():
+    """The verb names no such account, but a record can."""
+    market = stage()
+    for account in (2, 3):
+        (event,) = market.apply(command(CommandKind.DEFAULT, account=account))
+        assert event.code == Refusal.UnknownAccount
+
+
 def test_an_order_with_an_unknown_flag_is_refused():
     market = Market(Venue())
     run(market, command(CommandKind.OPEN_ACCOUNT), {})

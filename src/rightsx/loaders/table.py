@@ -86,7 +86,8 @@ def load_table(
 
     `columns` names the source's column for each field of COMMAND, `constants` are fields that are the same in each row.
     `time_unit` is ns, us, ms, s, or iso; Arrow's timestamps need none, and are UTC where they have no zone. `price_places=2`
-    reads 236.47 as 23647. `words` are a venue's own: `{"side": {"A": "sell"}}`. `names` are the columns of a CSV without a head.
+    reads 236.47 as 23647, of every kind of command. `words` are a venue's own: `{"side": {"A": "sell"}}`. `names` are the columns
+    of a CSV without a head. A `deadline_ns` is a time in `time_unit`, so a fill-or-kill's budget fits only with ns.
 
     Raises `MisuseError` for a wrong map or a missing extra, `InputFileError` for the first wrong row; with `errors="skip"` wrong
     rows are left out and counted.
