@@ -500,9 +500,8 @@ class _Run:
             return
         news = events[self._looked : count]
         self._looked = count
-        mine = news[
-            ((news["account"] == self.account) | (news["other_account"] == self.account)) & (news["kind"] <= EventKind.TRIGGERED)
-        ]
+        about = (news["kind"] <= EventKind.TRIGGERED) | (news["kind"] == EventKind.REPRICED)
+        mine = news[((news["account"] == self.account) | (news["other_account"] == self.account)) & about]
         for event in mine:
             self._follow(event)
         fills = mine[mine["kind"] == EventKind.FILL]

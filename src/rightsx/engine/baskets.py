@@ -20,7 +20,7 @@ from rightsx.book import (
     order_at,
     side_at,
 )
-from rightsx.engine.entry import DRAFT, check_order_limits, check_sizes, check_units, fill_total, side_of
+from rightsx.engine.entry import DRAFT, check_not_ended, check_order_limits, check_sizes, check_units, fill_total, side_of
 from rightsx.engine.holders import check_account, check_face, saturating_product, saturating_sum
 from rightsx.engine.numbers import (
     ACCOUNT_FROZEN,
@@ -36,13 +36,11 @@ from rightsx.engine.numbers import (
     E_ROLLED,
     F_ACCOUNT,
     F_DEADLINE_NS,
-    F_ORDER_ID,
     F_OTHER_ACCOUNT,
     F_PRICE,
     F_QTY,
     F_SERIES,
     F_TIME_IN_FORCE,
-    F_TIME_NS,
     FOK,
     FOK_UNFILLABLE,
     INSUFFICIENT_CASH,
@@ -53,12 +51,9 @@ from rightsx.engine.numbers import (
     RESALE_FORBIDDEN,
     SELL,
     SERIES_HALTED,
-    STORE_NOT_IN_PRODUCT,
-    TRADING_CLOSED,
-    UNKNOWN_SERIES,
 )
-from rightsx.engine.orders import draft_accept, ticket_begin
-from rightsx.engine.redemption import redeem_units, store_allowed
+from rightsx.engine.orders import check_known, draft_accept, ticket_begin
+from rightsx.engine.redemption import check_product, check_store, redeem_units, store_allowed
 from rightsx.engine.references import check_reference
 from rightsx.engine.settle import lock_due
 from rightsx.engine.state import (
@@ -75,7 +70,6 @@ from rightsx.engine.state import (
     product_at,
     room_for_holding,
     series_at,
-    series_known,
     task_at,
     task_pop,
     task_push,
@@ -260,22 +254,13 @@ def check_legs_room(state: int, product: int, account: int) -> int:
 def check_buyer(state: int, row: int) -> int:
     """Refuse a product that is not there, or somebody who may not buy in it now."""
     command = command_at(state, row)
-    account, product = wide(command["account"]), command["order_id"]
-    code = check_reference(state)
-    code = code if code != 0 else check_account(state, account, F_ACCOUNT)
+    code = check_product(state, row)
     if code != 0:
         return code
-    count = world_at(state, 0)["product_count"]
-    if not 0 < product <= count:
-        return no(state, UNKNOWN_SERIES, F_ORDER_ID, product, count)
-    merchant = wide(product_at(state, product)["merchant"])
-    if account_at(state, merchant)["defaulted"] != 0 or account_at(state, account)["defaulted"] != 0:
-        return no(state, MERCHANT_DEFAULTED, F_ORDER_ID, product, 0)
-    if account_at(state, account)["frozen"] != 0:
-        return no(state, ACCOUNT_FROZEN, F_ACCOUNT, account, 0)
     if world_at(state, 0)["killed"] != 0:
         return no(state, KILLED, 0, 0, 0)
-    return 0 if merchant != account else no(state, BUYBACK_FLAG_REQUIRED, 0, 0, 0)
+    merchant = wide(product_at(state, command["order_id"])["merchant"])
+    return 0 if merchant != wide(command["account"]) else no(state, BUYBACK_FLAG_REQUIRED, 0, 0, 0)
 
 
 @kernel
@@ -311,13 +296,9 @@ def pay_bill(state: int, row: int) -> int:
     code = check_most(state, command["price"])
     code = code if code != 0 else check_amount(state, bill)
     code = code if code != 0 else check_buyer(state, row)
+    code = code if code != 0 else check_store(state, product, store)
     if code != 0:
         return code
-    number = wide(product_at(state, product)["first_series"])
-    while number != NIL and not store_allowed(state, number, store):
-        number = wide(series_at(state, number)["product_next"])
-    if number == NIL:
-        return no(state, STORE_NOT_IN_PRODUCT, F_OTHER_ACCOUNT, store, 0)
     legs_begin(state, product, store, 0)
     rest = legs_choose(state, product, account, bill, command["price"], 1)
     code = check_legs(state, product, account)
@@ -429,14 +410,19 @@ def roll(state: int, row: int) -> int:
         return code
     bid = worst_price(state, old, SELL, account, qty)
     ask = worst_price(state, new, BUY, account, qty)
-    code = check_roll(state, row, bid, ask)
+    code = check_roll_limits(state, row, bid, ask)
+    if code == 0 and (bid == 0 or ask == 0):
+        code = no(state, FOK_UNFILLABLE, F_QTY, qty, 0)
     if code != 0:
         return code
-    # From here the command must succeed.
     leg_draft(state, account, old, SELL, qty, bid)
     proceeds = fill_total(state, old, DRAFT, side_of(old, BUY))
     leg_draft(state, account, new, BUY, qty, ask)
     cost = fill_total(state, new, DRAFT, side_of(new, SELL))
+    code = check_roll_price(state, row, ask, proceeds, cost)
+    if code != 0:
+        return code
+    # From here the command must succeed.
     event = event_at(state, event_about(state, E_ROLLED, old, account))
     event["extra"] = new
     event["qty"] = qty
@@ -517,20 +503,6 @@ def admit_roll(state: int, row: int) -> int:
 
 
 @kernel
-def check_known(state: int, series: int, field: int) -> int:
-    """Refuse a series that is not there."""
-    return 0 if series_known(state, series) else no(state, UNKNOWN_SERIES, field, series, world_at(state, 0)["series_count"])
-
-
-@kernel
-def check_not_ended(state: int, series: int) -> int:
-    """Refuse a series past its last trade (R22)."""
-    now = world_at(state, 0)["clock_ns"]
-    end = series_at(state, series)["last_trade_ns"]
-    return 0 if now < end else no(state, TRADING_CLOSED, F_TIME_NS, now, end - 1)
-
-
-@kernel
 def check_pair(state: int, old: int, new: int, account: int) -> int:
     """Refuse a roll under the kill switch or a halt, of a merchant, or where nobody may resell (R32, R43, R46)."""
     sold = series_at(state, old)
@@ -551,29 +523,29 @@ def check_pair(state: int, old: int, new: int, account: int) -> int:
 
 
 @kernel
-def check_roll(state: int, row: int, bid: int, ask: int) -> int:
-    """Refuse a roll over a limit, without its units or its cash, or that the books do not give at its price."""
+def check_roll_limits(state: int, row: int, bid: int, ask: int) -> int:
+    """Refuse a roll over a limit of its account, or without its units; worst prices of 0 are of books that do not give it."""
     command = command_at(state, row)
     account, old, new, qty = wide(command["account"]), wide(command["series"]), wide(command["other_account"]), command["qty"]
-    fills = bid != 0 and ask != 0
     sold = series_at(state, old)
     bought = series_at(state, new)
     back = qty * sold["par"] if sold["product"] == bought["product"] else 0
     code = check_face(state, wide(bought["product"]), account, qty * bought["par"] - back)
-    if code == 0 and fills:
+    if code == 0 and bid != 0 and ask != 0:
         leg_draft(state, account, old, SELL, qty, bid)
         code = check_order_limits(state, account, DRAFT, NIL)
-        leg_draft(state, account, new, BUY, qty, ask)
-        code = code if code != 0 else check_order_limits(state, account, DRAFT, NIL)
+        if code == 0:
+            leg_draft(state, account, new, BUY, qty, ask)
+            code = check_order_limits(state, account, DRAFT, NIL)
     leg_draft(state, account, old, SELL, qty, bid)
-    code = code if code != 0 else check_units(state, old, DRAFT, NIL)
-    if code != 0:
-        return code
-    if not fills:
-        return no(state, FOK_UNFILLABLE, F_QTY, qty, 0)
-    proceeds = fill_total(state, old, DRAFT, side_of(old, BUY))
-    leg_draft(state, account, new, BUY, qty, ask)
-    cost = fill_total(state, new, DRAFT, side_of(new, SELL))
+    return code if code != 0 else check_units(state, old, DRAFT, NIL)
+
+
+@kernel
+def check_roll_price(state: int, row: int, ask: int, proceeds: int, cost: int) -> int:
+    """Refuse a roll that its account cannot pay or does not want at this price, or that the venue has no room for."""
+    command = command_at(state, row)
+    account, new, qty = wide(command["account"]), wide(command["other_account"]), command["qty"]
     due = leg_lock(state, new, qty, ask)
     cash = account_at(state, account)["cash_free"] + proceeds
     if due > cash:

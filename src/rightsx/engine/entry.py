@@ -219,18 +219,22 @@ def check_place_terms(state: int, row: int) -> int:
 def check_trading(state: int, series: int, account: int, receiver: int) -> int:
     """Refuse where nobody, or not these accounts, may trade now (R22, R29, R32, R43)."""
     code = check_living(state, series, account, receiver)
+    code = code if code != 0 else check_not_ended(state, series)
     if code != 0:
         return code
-    world = world_at(state, 0)
-    row = series_at(state, series)
-    now = world["clock_ns"]
-    if now >= row["last_trade_ns"]:
-        return no(state, TRADING_CLOSED, F_TIME_NS, now, row["last_trade_ns"] - 1)
-    if world["killed"] != 0:
+    if world_at(state, 0)["killed"] != 0:
         return no(state, KILLED, 0, 0, 0)
-    if row["halted"] != 0:
+    if series_at(state, series)["halted"] != 0:
         return no(state, SERIES_HALTED, F_SERIES, series, 0)
     return 0
+
+
+@kernel
+def check_not_ended(state: int, series: int) -> int:
+    """Refuse a series past its last trade (R22)."""
+    now = world_at(state, 0)["clock_ns"]
+    end = series_at(state, series)["last_trade_ns"]
+    return 0 if now < end else no(state, TRADING_CLOSED, F_TIME_NS, now, end - 1)
 
 
 # ── prices, funds, the book ──────────────────────────────────────────────────────────────────────

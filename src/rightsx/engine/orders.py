@@ -412,9 +412,13 @@ def admit_place(state: int, row: int) -> int:
 @kernel
 def check_series(state: int, series: int) -> int:
     """Refuse a series that is not there."""
-    if series_known(state, series):
-        return 0
-    return no(state, UNKNOWN_SERIES, F_SERIES, series, world_at(state, 0)["series_count"])
+    return check_known(state, series, F_SERIES)
+
+
+@kernel
+def check_known(state: int, series: int, field: int) -> int:
+    """Refuse a series that is not there, named by this field of the command."""
+    return 0 if series_known(state, series) else no(state, UNKNOWN_SERIES, field, series, world_at(state, 0)["series_count"])
 
 
 @kernel
@@ -623,11 +627,7 @@ def stop_enter(state: int, slot: int) -> None:
     # A limit is still within the band that it was checked against: the reference moves down to the cap alone (R21), so
     # that the lower edge sinks, and the upper one stays above the cap, to which the sweep has held all limits (R10).
     ticket["stop_price"] = 0
-    event = event_at(state, event_about(state, E_TRIGGERED, series, wide(order["account"])))
-    event["order_id"] = order["id"]
-    event["price"] = ticket["limit"]
-    event["qty"] = order["word"] >> FLAG_BITS
-    event["side"] = wide(ticket["side"])
+    order_event(state, E_TRIGGERED, slot)
     if wrong == 0:
         wrong = entry_refusal(state, series, slot)
     if wrong != 0:
@@ -692,7 +692,6 @@ def pegs_gather(state: int, series: int) -> int:
 def peg_enter(state: int, slot: int) -> None:
     """Let one peg enter as a taker of its own; what would refuse it cancels it, and so does meeting anybody in a halt."""
     ticket = ticket_at(state, slot)
-    order = order_at(state, slot)
     series = wide(ticket["series"])
     side = wide(ticket["side"])
     limit = peg_limit(state, series, side, wide(ticket["peg"]))
@@ -703,11 +702,7 @@ def peg_enter(state: int, slot: int) -> None:
         order_close(state, slot, OUTSIDE_PRICE_BAND)
         return
     ticket["limit"] = limit
-    event = event_at(state, event_about(state, E_REPRICED, series, wide(order["account"])))
-    event["order_id"] = order["id"]
-    event["price"] = limit
-    event["qty"] = order["word"] >> FLAG_BITS
-    event["side"] = side
+    order_event(state, E_REPRICED, slot)
     wrong = entry_refusal(state, series, slot)
     row = series_at(state, series)
     other = side_of(series, side) ^ 1
@@ -718,6 +713,23 @@ def peg_enter(state: int, slot: int) -> None:
     else:
         relock(state, slot)
         task_push(state, K_MATCH, slot, 0)
+
+
+# ── what is said of an order ─────────────────────────────────────────────────────────────────────
+
+
+@leaf
+def order_event(state: int, kind: int, slot: int) -> int:
+    """Begin an event about an order as it is: its owner, side, limit and open quantity; gives its row in EVENTS."""
+    ticket = ticket_at(state, slot)
+    order = order_at(state, slot)
+    at = event_about(state, kind, wide(ticket["series"]), wide(order["account"]))
+    event = event_at(state, at)
+    event["order_id"] = order["id"]
+    event["price"] = ticket["limit"]
+    event["qty"] = open_qty(state, slot)
+    event["side"] = wide(ticket["side"])
+    return at
 
 
 # ── ending ───────────────────────────────────────────────────────────────────────────────────────
@@ -733,16 +745,10 @@ def order_cancel(state: int, slot: int, reason: int) -> None:
 @kernel
 def order_close(state: int, slot: int, reason: int) -> None:
     """Return what an order outside the book has locked, finish it, and say why."""
-    ticket = ticket_at(state, slot)
-    order = order_at(state, slot)
-    event = event_at(state, event_about(state, E_CANCELLED, wide(ticket["series"]), wide(order["account"])))
-    event["order_id"] = order["id"]
-    event["price"] = ticket["limit"]
-    event["qty"] = open_qty(state, slot)
-    event["amount"] = ticket["cash_locked"]
-    event["side"] = wide(ticket["side"])
+    event = event_at(state, order_event(state, E_CANCELLED, slot))
+    event["amount"] = ticket_at(state, slot)["cash_locked"]
     event["code"] = reason
-    memo_cancel(state, order["id"], reason)
+    memo_cancel(state, order_at(state, slot)["id"], reason)
     order_unlock(state, slot)
     order_finish(state, slot)
 
@@ -941,12 +947,5 @@ def amend_lower(state: int, slot: int, qty: int) -> None:
 @kernel
 def amended_event(state: int, slot: int, entered_anew: int) -> None:
     """Say what an amend made of an order."""
-    ticket = ticket_at(state, slot)
-    order = order_at(state, slot)
-    event = event_at(state, event_about(state, E_AMENDED, wide(ticket["series"]), wide(order["account"])))
-    event["order_id"] = order["id"]
-    event["price"] = ticket["limit"]
-    event["qty"] = open_qty(state, slot)
-    event["side"] = wide(ticket["side"])
-    event["flags"] = entered_anew
-    memo_order(state, order["id"])
+    event_at(state, order_event(state, E_AMENDED, slot))["flags"] = entered_anew
+    memo_order(state, order_at(state, slot)["id"])

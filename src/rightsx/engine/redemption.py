@@ -214,9 +214,17 @@ def bill_step(state: int) -> int:
 def admit_bill(state: int, row: int) -> int:
     """Make every check of a bill; the store is checked once, even if no unit will be taken."""
     command = command_at(state, row)
-    account, store, product = wide(command["account"]), wide(command["other_account"]), command["order_id"]
     code = check_amount(state, command["qty"])
-    code = code if code != 0 else check_reference(state)
+    code = code if code != 0 else check_product(state, row)
+    return code if code != 0 else check_store(state, command["order_id"], wide(command["other_account"]))
+
+
+@kernel
+def check_product(state: int, row: int) -> int:
+    """Refuse a command about a product that is not there, or where default or freeze has ended what the account may do in it."""
+    command = command_at(state, row)
+    account, product = wide(command["account"]), command["order_id"]
+    code = check_reference(state)
     code = code if code != 0 else check_account(state, account, F_ACCOUNT)
     if code != 0:
         return code
@@ -226,8 +234,12 @@ def admit_bill(state: int, row: int) -> int:
     merchant = wide(product_at(state, product)["merchant"])
     if account_at(state, merchant)["defaulted"] != 0 or account_at(state, account)["defaulted"] != 0:
         return no(state, MERCHANT_DEFAULTED, F_ORDER_ID, product, 0)
-    if account_at(state, account)["frozen"] != 0:
-        return no(state, ACCOUNT_FROZEN, F_ACCOUNT, account, 0)
+    return 0 if account_at(state, account)["frozen"] == 0 else no(state, ACCOUNT_FROZEN, F_ACCOUNT, account, 0)
+
+
+@kernel
+def check_store(state: int, product: int, store: int) -> int:
+    """Refuse a store that no live series of a product lists (R14)."""
     number = wide(product_at(state, product)["first_series"])
     while number != NIL and not store_allowed(state, number, store):
         number = wide(series_at(state, number)["product_next"])

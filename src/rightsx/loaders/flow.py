@@ -22,6 +22,7 @@ from rightsx.errors import InputFileError, MisuseError
 from rightsx.protocol import COMMAND, commands_of
 
 MEMBER: Final = "commands.npy"
+ENCRYPTED: Final = 1  # a bit of a member's flags
 SUFFIXES: Final = (".npy", ".npz")
 _HEADS: Final = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -50,9 +51,14 @@ def load_flow(path: Path | str) -> np.ndarray:
             if MEMBER not in bundle.namelist():
                 found = ", ".join(bundle.namelist()) or "nothing"
                 raise InputFileError(place, 0, f"a member {MEMBER} was expected; {found} is there")
+            info = bundle.getinfo(MEMBER)
+            if info.flag_bits & ENCRYPTED:
+                raise InputFileError(place, 0, "a member that anybody can read was expected; it is encrypted")
             with bundle.open(MEMBER) as stream:
-                return _read(stream, place, bundle.getinfo(MEMBER).file_size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+                return _read(stream, place, info.file_size)
+    # What `zipfile` raises for bytes that are no archive, packed data that end early or are damaged, a way of packing or
+    # flags that it does not know, and names that are no text.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         raise InputFileError(place, 0, f"a sound .npz file was expected: {error}") from error
     except OSError as error:
         raise InputFileError(place, 0, f"a readable file was expected: {error.strerror or error}") from error

@@ -11,10 +11,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from rightsx.protocol import BPS, PRICE_END, TIME_END, EventKind, OrderFlag, Refusal, Side, TimeInForce
-from rightsx.reference.book import Order
+from rightsx.reference.book import Order, opposite
 from rightsx.reference.holders import check_face
 from rightsx.reference.orders import check_order_limits, check_sizes, check_units, fill_total, order_accept
-from rightsx.reference.redemption import redeem_units, store_allowed
+from rightsx.reference.redemption import check_product, redeem_units, series_with
 from rightsx.reference.settle import lock_due
 
 if TYPE_CHECKING:
@@ -108,19 +108,12 @@ def check_legs_room(market: Market, account: Account, legs: list[Leg]) -> None:
     market.refuse_if(full or none, Refusal.CapacityExceeded)
 
 
-def check_buyer(market: Market, command: Command) -> tuple[Account, int]:
-    """Refuse a product that is not there, or somebody who may not buy in it now; gives the buyer and the merchant."""
-    market.check_reference(command)
-    account = market.known_account(command.account)
-    product = command.order_id
-    known = 0 < product <= len(market.products)
-    market.refuse_if(not known, Refusal.UnknownSeries, "order_id", product, len(market.products))
-    merchant = market.accounts[market.products[product - 1].merchant]
-    market.refuse_if(merchant.defaulted or account.defaulted, Refusal.MerchantDefaulted, "order_id", product)
-    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
+def check_buyer(market: Market, command: Command) -> Account:
+    """Refuse a product that is not there, or somebody who may not buy in it now."""
+    account, merchant = check_product(market, command)
     market.refuse_if(market.killed, Refusal.Killed)
     market.refuse_if(merchant is account, Refusal.BuybackFlagRequired)
-    return account, product
+    return account
 
 
 def check_most(market: Market, price: int) -> None:
@@ -138,12 +131,11 @@ def cost_of(legs: list[Leg]) -> int:
 
 def pay_bill(market: Market, command: Command) -> None:
     """Buy just enough of the cheapest rights of a product and redeem them towards a bill at once (R51)."""
-    bill, store = command.qty, command.other_account
+    bill, store, product = command.qty, command.other_account, command.order_id
     check_most(market, command.price)
     market.check_amount(bill)
-    account, product = check_buyer(market, command)
-    usable = [series for series in market.product_series(product) if series.live and store_allowed(series, store)]
-    market.refuse_if(not usable, Refusal.StoreNotInProduct, "other_account", store)
+    account = check_buyer(market, command)
+    usable = series_with(market, product, store)
     legs, rest = legs_choose(market, account, usable, bill, command.price, lambda series: series.value, saves=True)
     check_legs(market, account, product, legs)
     check_legs_room(market, account, legs)
@@ -166,12 +158,12 @@ def pay_bill(market: Market, command: Command) -> None:
 
 def buy_product(market: Market, command: Command) -> None:
     """Buy units of a product that last long enough, the best value for the money first (R52)."""
-    qty, tif, until = command.qty, command.time_in_force, command.deadline_ns
+    qty, tif, until, product = command.qty, command.time_in_force, command.deadline_ns, command.order_id
     market.check_qty(qty)
     check_most(market, command.price)
     market.refuse_if(not 0 <= until < TIME_END, Refusal.BadTime, "deadline_ns", until, 0 if until < 0 else TIME_END - 1)
     market.refuse_if(tif not in (TimeInForce.IOC, TimeInForce.FOK), Refusal.BadTerms, "time_in_force", tif)
-    account, product = check_buyer(market, command)
+    account = check_buyer(market, command)
     usable = [series for series in market.product_series(product) if series.terms.expire_ns >= until]
     legs, rest = legs_choose(market, account, usable, qty, command.price, lambda _: 1, saves=False)
     check_legs(market, account, product, legs)
@@ -187,41 +179,35 @@ def roll(market: Market, command: Command) -> None:
     """Sell units of one series and buy as many of another, all or nothing, within a net price (R53)."""
     qty, net = command.qty, command.price
     account, old, new = admit_roll(market, command)
-    sale, purchase = (leg_through(account, series, side, qty) for series, side in ((old, Side.SELL), (new, Side.BUY)))
-    fills = sale is not None and purchase is not None and not old.in_auction and not new.in_auction
-    proceeds = cost = 0
+    legs = roll_legs(account, old, new, qty)
+    proceeds, cost = [cost_of([leg]) for leg in legs] or [0, 0]
     back = qty * old.terms.par if old.product == new.product else 0
     check_face(market, new.product, account, qty * new.terms.par - back)
-    if fills:
-        assert sale is not None
-        assert purchase is not None
-        for leg in (sale, purchase):
-            check_order_limits(market, leg.order, None)
-        proceeds, cost = cost_of([sale]), cost_of([purchase])
+    for leg in legs:
+        check_order_limits(market, leg.order, None)
     check_units(market, old, account, qty)
-    if fills:
-        assert purchase is not None
-        due, cash = lock_due(new, purchase.order), account.cash_free + proceeds
-        market.refuse_if(due > cash, Refusal.InsufficientCash, "qty", due, cash)
-    market.refuse_if(not fills, Refusal.FOKUnfillable, "qty", qty)
+    due, cash = sum(lock_due(leg.series, leg.order) for leg in legs), account.cash_free + proceeds
+    market.refuse_if(due > cash, Refusal.InsufficientCash, "qty", due, cash)
+    market.refuse_if(not legs, Refusal.FOKUnfillable, "qty", qty)
     market.refuse_if(cost - proceeds > net * qty, Refusal.FOKUnfillable, "price", cost - proceeds, net * qty)
-    assert sale is not None
-    assert purchase is not None
-    check_legs_room(market, account, [sale, purchase])
+    check_legs_room(market, account, legs)
     # From here the command must succeed.
     market.emit(EventKind.ROLLED, series=old.id, account=account.id, extra=new.id, qty=qty, amount=proceeds, other_fee=cost)
-    leg_enter(market, sale)
-    leg_enter(market, purchase)
+    for leg in legs:
+        leg_enter(market, leg)
 
 
-def leg_through(account: Account, series: Series, side: Side, qty: int) -> Leg | None:
-    """Give the leg that takes so many units from the other side's best, or None if they are not there."""
-    rest = qty
-    for price, offered in others(series, account, Side.SELL if side == Side.BUY else Side.BUY):
-        rest -= offered
-        if rest <= 0:
-            return leg_of(account, series, side, qty, price)
-    return None
+def roll_legs(account: Account, old: Series, new: Series, qty: int) -> list[Leg]:
+    """Give the sale and the purchase, each at the worst price that it needs; none if a book does not give all of it now."""
+    legs = []
+    for series, side in ((old, Side.SELL), (new, Side.BUY)):
+        rest = 0 if series.in_auction else qty
+        for price, offered in others(series, account, opposite(side)) if rest else ():
+            rest -= offered
+            if rest <= 0:
+                legs.append(leg_of(account, series, side, qty, price))
+                break
+    return legs if len(legs) == len((old, new)) else []
 
 
 def admit_roll(market: Market, command: Command) -> tuple[Account, Series, Series]:

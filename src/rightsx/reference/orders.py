@@ -419,15 +419,7 @@ def stop_enter(market: Market, series: Series, order: Order) -> None:
         low, high = series.band()
         wrong = None if low <= order.limit <= high else Refusal.OutsidePriceBand
     order.stop_price = 0
-    market.emit(
-        EventKind.TRIGGERED,
-        series=series.id,
-        order_id=order.id,
-        account=order.account,
-        price=order.limit,
-        qty=order.open_qty,
-        side=order.side,
-    )
+    emit_order(market, EventKind.TRIGGERED, order)
     wrong = wrong or entry_refusal(series, order)
     if wrong:
         order_close(market, series, order, wrong)
@@ -460,15 +452,7 @@ def peg_enter(market: Market, series: Series, order: Order) -> None:
         order_close(market, series, order, Refusal.OutsidePriceBand)
         return
     order.limit = limit
-    market.emit(
-        EventKind.REPRICED,
-        series=series.id,
-        order_id=order.id,
-        account=order.account,
-        price=limit,
-        qty=order.open_qty,
-        side=order.side,
-    )
+    emit_order(market, EventKind.REPRICED, order)
     wrong = entry_refusal(series, order)
     if series.halted and not series.in_auction and series.book.crosses(order.side, limit):
         wrong = Refusal.SeriesHalted
@@ -477,6 +461,20 @@ def peg_enter(market: Market, series: Series, order: Order) -> None:
     else:
         relock(market, series, order)
         order_enter(market, series, order)
+
+
+def emit_order(market: Market, kind: EventKind, order: Order, **more: int) -> None:
+    """Say what becomes of an order, as it is now."""
+    market.emit(
+        kind,
+        series=order.series,
+        order_id=order.id,
+        account=order.account,
+        price=order.limit,
+        qty=order.open_qty,
+        side=order.side,
+        **more,
+    )
 
 
 # ── cancelling ───────────────────────────────────────────────────────────────────────────────────
@@ -511,20 +509,10 @@ def order_cancel(market: Market, series: Series, order: Order, reason: CancelRea
 
 def order_close(market: Market, series: Series, order: Order, reason: CancelReason | Refusal) -> None:
     """Return what an order outside the book has locked, finish it, and say why."""
-    cash, qty = order.cash_locked, order.open_qty
+    cash = order.cash_locked
     order_unlock(market, series, order)
     order_finish(market, order)
-    market.emit(
-        EventKind.CANCELLED,
-        series=series.id,
-        order_id=order.id,
-        account=order.account,
-        price=order.limit,
-        qty=qty,
-        amount=cash,
-        side=order.side,
-        code=reason,
-    )
+    emit_order(market, EventKind.CANCELLED, order, amount=cash, code=reason)
 
 
 def order_unlock(market: Market, series: Series, order: Order) -> None:
@@ -568,7 +556,7 @@ def amend(market: Market, command: Command) -> None:
     # From here the command must succeed.
     if price == order.limit and qty <= order.open_qty:
         amend_lower(market, series, order, qty)
-        emit_amended(market, order, entered_anew=False)
+        emit_order(market, EventKind.AMENDED, order)
         return
     if order.id in series.stops:
         del series.stops[order.id]
@@ -577,7 +565,7 @@ def amend(market: Market, command: Command) -> None:
     order_unlock(market, series, order)
     order.limit, order.open_qty = price, qty
     order_lock(market, series, order)
-    emit_amended(market, order, entered_anew=True)
+    emit_order(market, EventKind.AMENDED, order, flags=1)
     order_admitted(market, series, order)
 
 
@@ -630,20 +618,6 @@ def amend_lower(market: Market, series: Series, order: Order, qty: int) -> None:
     else:
         holding = market.units_move(order.account, series, free=less, offered=-less)
         lots_return(holding, lots_split(order.lots, less, youngest=True))
-
-
-def emit_amended(market: Market, order: Order, *, entered_anew: bool) -> None:
-    """Say what an amend made of an order."""
-    market.emit(
-        EventKind.AMENDED,
-        series=order.series,
-        order_id=order.id,
-        account=order.account,
-        price=order.limit,
-        qty=order.open_qty,
-        side=order.side,
-        flags=int(entered_anew),
-    )
 
 
 # ── switches of orders (R43) ─────────────────────────────────────────────────────────────────────

@@ -70,15 +70,8 @@ def redeem_bill(market: Market, command: Command) -> None:
     """Pay as much of a bill as whole units can, the rest is due in cash (R14)."""
     bill, store, product = command.qty, command.other_account, command.order_id
     market.check_amount(bill)
-    market.check_reference(command)
-    account = market.known_account(command.account)
-    known = 0 < product <= len(market.products)
-    market.refuse_if(not known, Refusal.UnknownSeries, "order_id", product, len(market.products))
-    merchant = market.accounts[market.products[product - 1].merchant]
-    market.refuse_if(merchant.defaulted or account.defaulted, Refusal.MerchantDefaulted, "order_id", product)
-    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
-    usable = [series for series in market.product_series(product) if series.live and store_allowed(series, store)]
-    market.refuse_if(not usable, Refusal.StoreNotInProduct, "other_account", store)
+    account, _ = check_product(market, command)
+    usable = series_with(market, product, store)
     # From here the command must succeed.
     walk = []
     rest = bill
@@ -91,6 +84,29 @@ def redeem_bill(market: Market, command: Command) -> None:
     for series, qty in walk:
         if qty:
             redeem_units(market, series, account, qty, store)
+
+
+def check_product(market: Market, command: Command) -> tuple[Account, Account]:
+    """Refuse a product that is not there, or where default or freeze has ended what the account may do in it.
+
+    Gives the account and the product's merchant.
+    """
+    product = command.order_id
+    market.check_reference(command)
+    account = market.known_account(command.account)
+    known = 0 < product <= len(market.products)
+    market.refuse_if(not known, Refusal.UnknownSeries, "order_id", product, len(market.products))
+    merchant = market.accounts[market.products[product - 1].merchant]
+    market.refuse_if(merchant.defaulted or account.defaulted, Refusal.MerchantDefaulted, "order_id", product)
+    market.refuse_if(account.frozen, Refusal.AccountFrozen, "account", account.id)
+    return account, merchant
+
+
+def series_with(market: Market, product: int, store: int) -> list[Series]:
+    """List the live series of a product that take redemptions at a store, in the order of bills; none is refused (R14)."""
+    usable = [series for series in market.product_series(product) if series.live and store_allowed(series, store)]
+    market.refuse_if(not usable, Refusal.StoreNotInProduct, "other_account", store)
+    return usable
 
 
 # ── refunds ──────────────────────────────────────────────────────────────────────────────────────
