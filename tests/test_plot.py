@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from rightsx import plot
 from rightsx.backtest import backtest
 from rightsx.bars import BAR, bars
 from rightsx.errors import MisuseError
+from rightsx.marketdata import TRADE
 
 pytestmark = pytest.mark.unaudited
 
@@ -67,6 +69,15 @@ def test_where_there_is_nothing_a_picture_says_so(name, quiet, tmp_path):
     ax = PICTURES[name](quiet, None)
     ax.figure.savefig(tmp_path / "picture.png", dpi=40)
     assert ax.texts[0].get_text().startswith(("no", "nobody"))
+
+
+@pytest.mark.parametrize(("times", "drawn"), [(3, True), (4, False)])
+def test_a_value_far_above_all_prices_is_left_out(times, drawn):
+    trades = np.zeros(2, TRADE)
+    trades["series"], trades["side"], trades["price"], trades["value"] = 1, [1, 2], [90, 100], 100 * times
+    ax = plot.prices(SimpleNamespace(trades=trades), 1)
+    assert ("value" in [line.get_label() for line in ax.lines]) == drawn
+    assert ("far below" in ax.get_title(loc="left")) == (not drawn)
 
 
 def test_a_surface_is_the_median_of_each_cell_and_lies_only_between_trades(result):

@@ -34,6 +34,7 @@ QUIET: Final = "#8a8a8a"
 SIZE: Final = (8.0, 4.5)
 HOUR_NS: Final = DAY_NS // 24
 CELLS_MOST: Final = 1_000
+FAR: Final = 3  # times the highest price
 
 
 def check_drawing() -> Any:
@@ -102,17 +103,25 @@ def depth(data: MarketData, series: int, *, most: int | None = 50, ax: Any = Non
 
 
 def prices(data: MarketData, series: int, *, ax: Any = None) -> Any:
-    """Draw each trade of a series, and the value at each, which falls at decay steps."""
+    """Draw each trade of a series, and the value at each, which falls at decay steps.
+
+    A value that is always more than `FAR` times every price, as in a venue's flow, is not drawn.
+    """
     trades = data.trades.view(np.ndarray)
     own = trades[trades["series"] == series]
-    ax = _axes(ax, title=f"price and value of series {series}", across="", up="minor units a unit")
+    is_far = len(own) > 0 and int(own["value"].min()) > FAR * int(
+        own["price"].max()
+    )  # drawn, it would press all prices into a line
+    told = f"price of series {series}, far below its value" if is_far else f"price and value of series {series}"
+    ax = _axes(ax, title=told, across="", up="minor units a unit")
     if not len(own):
         return _nothing(ax, "no trades")
     times = _times(own["time_ns"])
     for side, colour, name in ((1, BID, "taker bought"), (2, ASK, "taker sold")):
         chosen = own["side"] == side
         ax.plot(times[chosen], own["price"][chosen], ".", color=colour, markersize=3, label=name)
-    ax.step(times, own["value"], where="post", color=VALUE, linewidth=1.4, label="value")
+    if not is_far:
+        ax.step(times, own["value"], where="post", color=VALUE, linewidth=1.4, label="value")
     _by_date(ax)
     ax.legend(frameon=False)
     return ax
