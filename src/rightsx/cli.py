@@ -381,9 +381,8 @@ def _backtest(options: Any) -> int:
             progress=not options.quiet,
         )  # fmt: skip
         print(result)
-        print(
-            f"\n{flow.agreement(result.data.trades)}; a price of 1 is {flow.price_unit:,} of the file's, a unit {flow.qty_unit:,}"
-        )
+        units = f"a price of 1 is {flow.price_unit:,} of the file's, a unit {flow.qty_unit:,}"
+        print(f"\n{flow.agreement(result.data.trades)}; {units}")
         if options.html is not None:
             from rightsx.pages import write_backtest  # noqa: PLC0415
 

@@ -105,13 +105,11 @@ def depth(data: MarketData, series: int, *, most: int | None = 50, ax: Any = Non
 def prices(data: MarketData, series: int, *, ax: Any = None) -> Any:
     """Draw each trade of a series, and the value at each, which falls at decay steps.
 
-    A value that is always more than `FAR` times every price, as in a venue's flow, is not drawn.
+    A value that is always more than `FAR` times every price, as in a venue's flow, is not drawn: it would press them into a line.
     """
     trades = data.trades.view(np.ndarray)
     own = trades[trades["series"] == series]
-    is_far = len(own) > 0 and int(own["value"].min()) > FAR * int(
-        own["price"].max()
-    )  # drawn, it would press all prices into a line
+    is_far = len(own) > 0 and int(own["value"].min()) > FAR * int(own["price"].max())
     told = f"price of series {series}, far below its value" if is_far else f"price and value of series {series}"
     ax = _axes(ax, title=told, across="", up="minor units a unit")
     if not len(own):
