@@ -52,7 +52,8 @@ from rightsx.protocol import (
     event_records,
     report_records,
 )
-from rightsx.vocabulary import COMMANDS as ARGUMENTS, cold_command, command, describe
+from rightsx.vocabulary import COMMANDS as ARGUMENTS, cold_command, command
+from rightsx.wording import describe
 from twins import BookTwins, MarketTwins, Watch, rows_differ
 
 HOUR = DAY_NS // 24

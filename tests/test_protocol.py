@@ -36,20 +36,8 @@ from rightsx.protocol import (
     events_of,
     report_records,
 )
-from rightsx.vocabulary import (
-    COMMANDS,
-    EVENTS,
-    PAYLOADS,
-    cold_command,
-    command,
-    describe,
-    name_parts,
-    name_text,
-    pack,
-    payload_digest,
-    refused_field,
-    unpack,
-)
+from rightsx.vocabulary import COMMANDS, PAYLOADS, cold_command, command, pack, payload_digest, unpack
+from rightsx.wording import EVENTS, describe, name_parts, name_text, refused_field
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -49,7 +49,7 @@ from rightsx.protocol import (
 from rightsx.reference.audit import canonical
 from rightsx.reference.bare import ReferenceBook, reports_of
 from rightsx.reference.twin import ReferenceExchange
-from rightsx.vocabulary import describe
+from rightsx.wording import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

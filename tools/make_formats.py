@@ -25,7 +25,8 @@ from rightsx.protocol import (
     Term,
     TimeInForce,
 )
-from rightsx.vocabulary import COMMANDS, EVENTS, PAYLOADS
+from rightsx.vocabulary import COMMANDS, PAYLOADS
+from rightsx.wording import EVENTS
 
 HEAD = """# Every byte that leaves the process
 

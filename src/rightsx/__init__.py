@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from rightsx.ledger import Journal
     from rightsx.orderbook import OrderBook
     from rightsx.protocol import COMMAND, EVENT, REPORT, CommandKind, EventKind, Limits, Refusal
-    from rightsx.vocabulary import command, describe
+    from rightsx.vocabulary import command
+    from rightsx.wording import describe
 
 __version__ = "0.1.0"
 
@@ -52,7 +53,7 @@ _HOME: Final = {
     "EventKind": "protocol",
     "Refusal": "protocol",
     "command": "vocabulary",
-    "describe": "vocabulary",
+    "describe": "wording",
     "RightsxError": "errors",
     "MisuseError": "errors",
     "RefusedError": "errors",

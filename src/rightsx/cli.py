@@ -517,7 +517,7 @@ def _verify_receipt(path: Path, key: Any) -> int:
     from rightsx.border import iso  # noqa: PLC0415
     from rightsx.protocol import EVENT_LENGTH, events_in  # noqa: PLC0415
     from rightsx.receipt import parse_receipt  # noqa: PLC0415
-    from rightsx.vocabulary import describe  # noqa: PLC0415
+    from rightsx.wording import describe  # noqa: PLC0415
 
     receipt = parse_receipt(path.read_bytes())
     checkpoint = receipt.check(key)

@@ -7,8 +7,8 @@
 
 The same little-endian bytes are kernel argument, log record, wire frame and Merkle leaf, so nothing on
 the hot path encodes or decodes. A record has one shape for all kinds; what its fields mean for a kind
-is said in `vocabulary`. Commands that cannot fit (a listing, a registration, an import) are *cold*: their record says
-how long their msgpack payload is and begins its SHA-256, and the payload travels beside it.
+is said in `vocabulary` and `wording`. Commands that cannot fit (a listing, a registration, an import) are *cold*: their
+record says how long their msgpack payload is and begins its SHA-256, and the payload travels beside it.
 
 Invariants
 - Numbers of enums are part of the format: they are never reused, and zero never means success.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rightsx.protocol import Channel, Event, EventKind, FillFlag, NameOf, Side, Term
 from rightsx.views import Entry, Report, Statement
-from rightsx.vocabulary import name_text
+from rightsx.wording import name_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

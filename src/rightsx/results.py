@@ -15,7 +15,7 @@ import reprlib
 from typing import ClassVar, Final, NamedTuple, Self
 
 from rightsx.protocol import EVENT_STRUCT, KIND_BYTE, Event, EventKind, Refusal, code_name, events_in
-from rightsx.vocabulary import refusal_words, refused_field
+from rightsx.wording import refusal_words, refused_field
 
 LAST_KIND: Final = KIND_BYTE - EVENT_STRUCT.size  # where the last of some EVENTs says what it is
 

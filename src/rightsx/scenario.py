@@ -36,7 +36,7 @@ from rightsx.errors import InputFileError, MisuseError, RightsxError
 from rightsx.exchange import Exchange
 from rightsx.protocol import DAY_NS, T0_NS, CancelReason, Event, EventKind, Limits, Refusal, code_name
 from rightsx.results import Created, Result
-from rightsx.vocabulary import describe
+from rightsx.wording import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -39,7 +39,8 @@ from rightsx.reference import (
     vouchers,
 )
 from rightsx.reference.state import Market, Reference, RefusedError, Timer, TimerKind
-from rightsx.vocabulary import field_number, saturated
+from rightsx.vocabulary import saturated
+from rightsx.wording import field_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable

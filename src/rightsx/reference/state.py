@@ -43,7 +43,7 @@ from rightsx.protocol import (
 )
 from rightsx.reference.book import Book, Order
 from rightsx.reference.lots import Holding, Lot
-from rightsx.vocabulary import name_parts
+from rightsx.wording import name_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
