@@ -55,6 +55,7 @@ WEIGHTS = {
     K.PAY_BILL: 2,
     K.BUY_PRODUCT: 2,
     K.ROLL: 2,
+    K.PLAN_SALE: 3,
     K.TRANSFER: 3,
     K.REFUND: 3,
     K.LOCK_VOUCHER: 4,
@@ -315,6 +316,8 @@ class Flow:
             }
         if kind in (K.PAY_BILL, K.BUY_PRODUCT, K.ROLL):
             return chosen | self.basket(kind)
+        if kind == K.PLAN_SALE:
+            return chosen | self.plan()
         if kind in (K.DEPOSIT, K.WITHDRAW, K.CHARGEBACK):
             return chosen | {"account": self.account(), "amount": rnd.choice((1, 500, 20_000))}
         if kind == K.CANCEL_ALL:
@@ -336,6 +339,23 @@ class Flow:
             limits = {"tier": rnd.randint(0, 2), "max_open": rnd.choice((0, 0, 8)), "max_notional": rnd.choice((0, 0, 50_000))}
             return chosen | limits if kind == K.OPEN_ACCOUNT else {"account": rnd.randint(1, 12), **chosen, **limits}
         return chosen
+
+    def plan(self) -> dict[str, Any]:
+        """Choose what a plan names; one in eight ends one."""
+        rnd = self.random
+        meant = {"account": self.account(), "series": self.series()}
+        if rnd.random() < 0.12:
+            return meant | {"from_ns": 0}
+        price = rnd.randint(40, 110)
+        last = rnd.choice((price, rnd.randint(20, price)))
+        when = self.market.clock_ns + rnd.choice((1, rnd.randint(1, 30 * HOUR)))
+        return meant | {
+            "from_ns": when,
+            "price": price,
+            "last_price": last,
+            "falls": rnd.choice((0, 1, 3, 12)),
+            "keep": rnd.choice((0, 0, 3)),
+        }
 
     def store(self) -> int:
         return self.random.choice((0, 1, 2, 3))

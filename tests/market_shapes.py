@@ -47,6 +47,7 @@ from rightsx.protocol import (
     Venue,
     command_records,
 )
+from rightsx.reference.plans import usable_qty
 from rightsx.vocabulary import cold_command, command
 
 if TYPE_CHECKING:
@@ -333,6 +334,14 @@ MARKETS: Final[dict[str, MarketShape]] = {
         pegs=0.5,
         pace=HOUR // 4,
     ),
+    "plans": MarketShape(
+        mostly(PLAN_SALE=30, PLACE=40, SUBSCRIBE=25, REDEEM=25, REDEEM_BILL=8, LOCK_VOUCHER=8, HALT=0.6, RESUME=1),
+        Paper(life=(DAY_NS, 6 * DAY_NS), steps=12, auction=0.15, band=0.3, products=1),
+        series=4,
+        ref=0.2,
+        pace=HOUR // 5,
+        leap=0.25,
+    ),
     "gifts": MarketShape(mostly(TRANSFER=35, SUBSCRIBE=15, REDEEM=8), Paper(hold=0.7, cooling_off=0.7, clawback=1), qty=upto(9)),
     "references": MarketShape(
         mostly(CANCEL=15, ADVANCE=5, SET_TIER=2, SET_ACCOUNT=2, DEFAULT=0.05, CHARGEBACK=1),
@@ -586,10 +595,10 @@ class MarketFlow:
         self.trading = len(trading)
         self.papers = _table([(s.id, s.merchant, s.cap, s.terms.tick, s.terms.lot, s.terms.trial) for s in alive], 6)
         held = [
-            (account, place, one.free_qty)
+            (account, place, usable_qty(market, series, account))
             for place, series in enumerate(alive)
             for account, one in islice(series.holdings.items(), max(8, SEEN // len(alive)))
-            if one.free_qty or self._chance(0.05)
+            if one.free_qty or account in series.plans or self._chance(0.05)
         ]
         self.holders = _table(held, 3)
         orders = market.orders.values()
@@ -824,6 +833,24 @@ class MarketFlow:
         rows["other_account"][at] = rng.integers(1, len(self.market.series) + 2, n)
         rows["price"][at] = self._edge(rng.integers(-30, 120, n), -PRICE_END, 1 - PRICE_END, PRICE_END)
 
+    def _plan_sale(self, rows: np.ndarray, at: np.ndarray) -> None:
+        rng, n = self.rng, len(at)
+        self._holding(rows, at)
+        papers = self._some(self.papers, n)
+        rows["series"][at] = np.where(rng.random(n) < 0.1, papers[:, ID], rows["series"][at])
+        begins = rng.random(n) < 0.85
+        tick = np.maximum(1, papers[:, TICK])
+        price = np.maximum(tick, papers[:, CAP] * rng.integers(*self.shape.asks, n) // BPS // tick * tick)
+        last = np.where(
+            rng.random(n) < 0.2, price, np.maximum(tick, price * rng.integers(4_000, 10_000, n) // BPS // tick * tick)
+        )
+        ahead = max(0, self.market.clock_ns) + rng.integers(1, self.shape.good_till, n)
+        rows["qty"][at] = np.where(begins, self._edge(rng.choice([0, 0, 0, 2, 9], n), -1, QTY_END - 1, QTY_END), 0)
+        rows["price"][at] = np.where(begins, self._edge(price, 0, 1, PRICE_END - 1, PRICE_END), 0)
+        rows["stop_price"][at] = np.where(begins, self._edge(last, 0, 1, PRICE_END - 1), 0)
+        rows["deadline_ns"][at] = np.where(begins, self._edge(ahead, 1, TIME_END - 1, INT64_MAX), 0)
+        rows["display"][at] = np.where(begins, self._edge(rng.choice([0, 1, 3, 9], n), -1, 4_096, 4_097), 0)
+
     def _refund(self, rows: np.ndarray, at: np.ndarray) -> None:
         self._holding(rows, at)
 
@@ -908,6 +935,7 @@ _FILL: Final[dict[K, Callable[[MarketFlow, np.ndarray, np.ndarray], Any]]] = {
     K.PAY_BILL: MarketFlow._pay_bill,
     K.BUY_PRODUCT: MarketFlow._buy_product,
     K.ROLL: MarketFlow._roll,
+    K.PLAN_SALE: MarketFlow._plan_sale,
     K.REFUND: MarketFlow._refund,
     K.LOCK_VOUCHER: MarketFlow._lock_voucher,
     K.UPLOAD_VOUCHER: MarketFlow._upload_voucher,

@@ -246,7 +246,10 @@ class Teller:
             EventKind.STORE_REGISTERED: ("store", "st", "extra"),
             EventKind.TERMINAL_REGISTERED: ("terminal", "t", "extra"),
         }
+        planned = {event.order_id for event in events if event.kind == EventKind.PLAN_STEPPED}
         for event in events:
+            if event.kind == EventKind.ACCEPTED and event.order_id in planned:
+                continue  # Nobody but the plan placed it.
             if event.kind == EventKind.IMPORTED:
                 self._called["account", event.account] = name = f"member{event.order_id}"
                 self._members[name] = event.account
@@ -434,6 +437,16 @@ def _roll(teller: Teller, command: Command, _: Any) -> str:
     return f"roll {teller._account(command.account)} {command.qty} {names} {command.price}{_ref(command.ref)}"
 
 
+def _plan(teller: Teller, command: Command, _: Any) -> str:
+    named = f"{teller._account(command.account)} {teller._name('series', command.series)}"
+    if not command.deadline_ns:
+        if command.price or command.stop_price or command.qty or command.display:
+            raise UnspeakableError
+        return f"end_plan {named}{_ref(command.ref)}"
+    prices = f"price={command.price} last={command.stop_price} start={moment(command.deadline_ns)}"
+    return f"plan {named} {prices} falls={command.display} keep={command.qty}{_ref(command.ref)}"
+
+
 def _lock(teller: Teller, command: Command, _: Any) -> str:
     series = teller._judge.series(command.series)
     bits = [bit for bit in range(64) if command.stop_price >> bit & 1]
@@ -510,6 +523,7 @@ _VERBS: Final[dict[K, Callable[[Teller, Command, Any], str]]] = {
     K.PAY_BILL: _pay,
     K.BUY_PRODUCT: _buy_product,
     K.ROLL: _roll,
+    K.PLAN_SALE: _plan,
     K.REFUND: _holder("refund"),
     K.LOCK_VOUCHER: _lock,
     K.UPLOAD_VOUCHER: _upload,

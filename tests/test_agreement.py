@@ -626,6 +626,19 @@ class TwoExchanges(RuleBasedStateMachine):
     @rule(
         series=st.integers(1, 3),
         account=st.integers(2, 5),
+        ahead=st.sampled_from([0, 1, HOUR, 4 * HOUR]),
+        price=st.integers(70, 78),
+        less=st.sampled_from([0, 0, 5, 20]),
+        falls=st.sampled_from([0, 1, 4]),
+        keep=st.sampled_from([0, 0, 1]),
+    )
+    def plan(self, series, account, ahead, price, less, falls, keep):
+        named = {"price": price, "last_price": price - less, "falls": falls, "keep": keep} if ahead else {}
+        self.hot(K.PLAN_SALE, series=series, account=account, from_ns=self.market.clock_ns + ahead if ahead else 0, **named)
+
+    @rule(
+        series=st.integers(1, 3),
+        account=st.integers(2, 5),
         qty=QTYS,
         ttl=st.sampled_from([1, HOUR, 5 * HOUR]),
         grace=st.sampled_from([0, HOUR]),

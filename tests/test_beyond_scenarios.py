@@ -124,6 +124,16 @@ def test_an_order_with_an_unknown_flag_is_refused():
     assert events[-1].code == Refusal.BadTerms
 
 
+@pytest.mark.parametrize("field", ["price", "stop_price", "qty", "display"])
+def test_who_ends_a_plan_names_nothing_else(field):
+    """The verb names no numbers, but a record can."""
+    market = stage()
+    record = command(CommandKind.PLAN_SALE, series=1, account=2, from_ns=0)
+    (event,) = market.apply(record._replace(**{field: 1}))
+    assert (event.kind, event.code) == (EventKind.REFUSED, Refusal.BadTerms)
+    assert market.apply(record)[0].kind == EventKind.SALE_PLANNED
+
+
 @pytest.mark.parametrize("channel", [-1, 0, 3])
 def test_a_cap_is_for_a_channel_that_exists(channel):
     """Channels count from 1, and `none` and `import` are all there are yet."""

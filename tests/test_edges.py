@@ -138,6 +138,9 @@ def opening():
         yield command(K.LOCK_VOUCHER, series=PLAIN, account=BOB, qty=qty, ttl_ns=2 * HOUR * qty // 3, terminals=3), b""
     yield command(K.LOCK_VOUCHER, series=DEAR, account=EVE, qty=2**16, ttl_ns=DAY_NS, terminals=2), b""
     yield command(K.UPLOAD_VOUCHER, voucher_id=PLAIN << 32 | 2, terminal=1, redeemed_ns=T0_NS, store=1), b""
+    for series, price in ((PLAIN, 91), (AUCTION, 75), (SIZES, 90)):
+        plan = {"series": series, "price": price, "last_price": 70, "falls": 9, "keep": 2}
+        yield command(K.PLAN_SALE, account=CAT if series == PLAIN else ANN, from_ns=T0_NS + 2 * HOUR, **plan), b""
     yield command(K.CANCEL_AFTER, account=BOB, deadline_ns=T0_NS + 20 * HOUR, ref=2**64 - 1), b""
     yield command(K.HALT, series=HALTED), b""
     yield command(K.CHARGEBACK, account=DAN, amount=2**61), b""
@@ -315,6 +318,11 @@ SENSIBLE = {
     K.ROLL: [
         {"account": BOB, "series": PLAIN, "other_account": DEAR, "qty": 1, "price": 2**31 - 1},
         {"account": EVE, "series": DEAR, "other_account": PLAIN, "qty": 1, "price": 1 - 2**31},
+    ],
+    K.PLAN_SALE: [
+        {"account": BOB, "series": PLAIN, "deadline_ns": NOW + HOUR, "price": 90, "stop_price": 85, "display": 2, "qty": 3},
+        {"account": EVE, "series": MANY, "deadline_ns": NOW + 1, "price": 2**31 - 1, "stop_price": 1, "display": 4_096},
+        {"account": CAT, "series": PLAIN},
     ],
     K.REFUND: [UNITS, UNITS | {"account": ANN}, UNITS | {"series": POOR}],
     K.LOCK_VOUCHER: [UNITS | {"deadline_ns": HOUR, "display": HOUR, "stop_price": 3}],

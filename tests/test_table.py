@@ -170,7 +170,7 @@ WRONG = [
     (HEAD + ROWS[0].replace("236.47", "1e3"), "csv:2: a number with at most 2 decimals"),
     (HEAD + ROWS[0].replace(",b,", ",up,"), r"csv:2: one of buy, sell, b, s, bid, ask was expected as side \(side\), 'up'"),
     (HEAD + ROWS[0].replace("new", "64"), "csv:2: one of place, "),
-    (HEAD + ROWS[0].replace("new", "32"), "csv:2: one of place, "),
+    (HEAD + ROWS[0].replace("new", "63"), "csv:2: one of place, "),
     (HEAD + ROWS[0].replace(",b,", ",,"), "csv:2: side was expected for place, nothing was found"),
     (HEAD + ROWS[0].replace("236.47", ""), "csv:2: price was expected for place, nothing was found"),
     (HEAD + ROWS[0].replace("1000", ""), "csv:2: time_ns was expected for every command, nothing"),

@@ -50,12 +50,14 @@ STATE = """## The canonical state
    step, last price, in auction, uncross waits, halted, closed, expired, defaulted] [sold, G, fee total, escrow total, E, N, vouchers
    issued, redeemed, decayed, decayed before sale, expired, refunded, bought back, defaulted] [channel, units, gross] [bids, asks in
    the order in which they would trade] [stops by acceptance] [holdings by account] [vouchers by id]
+   [plans by account], which is left out where there is none
 9. claims: account, series, amount · 10. references: account, ref, the command (time 0), command_seq, order id, filled, code
 11. timers in firing order: due ns, class, sequence, kind (1 decay, 2 voucher, 3 order, 4 silence of an account, 5 uncross, 6 last trade,
-   7 expiry, 8 forgetting), subject, ref
+   7 expiry, 8 forgetting, 9 a plan), subject (of a plan the account), ref (of a plan the series)
 
 An order: id, account, side, limit, open, shown, display, filled, flags, time in force, deadline, stop price, budget, accept_seq,
-timer_seq, fee owed (Σ notional × bps − 10,000 × charged), fee charged, royalty owed (the same of the royalty), cash locked, [lots].
+timer_seq, fee owed (Σ notional × bps − 10,000 × charged), fee charged, royalty owed (the same of the royalty), cash locked, [lots];
+a peg has its peg before the lots. A plan: account, from ns, price, last price, falls, keep, how often it was due, order id, timer_seq.
 A number of 2^63 or more is written as decimal text. A lot: acquired ns, seq, qty, cost, primary. A holding: account, free, offered, in vouchers, open bids, [lots].
 A voucher: id, account, qty, value, lock ns, redeemable until ns, lapse ns, timer_seq, terminal bits, redeemed, lapsed, [lots].
 

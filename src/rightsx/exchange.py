@@ -50,6 +50,7 @@ from rightsx.border import (
 )
 from rightsx.errors import MisuseError
 from rightsx.orderbook import CANCEL_BITS, CANCEL_TAKER, OWN_BITS, OWN_ORDERS, SIDE_BITS, TIME_BITS, most_levels
+from rightsx.plans import Plans
 from rightsx.protocol import (
     AT_ENGINE_CLOCK,
     EVENT,
@@ -104,7 +105,7 @@ NONE: Final = 0
 POST_ONLY_BIT: Final = int(OrderFlag.POST_ONLY) << 24
 
 
-class Exchange(Baskets):
+class Exchange(Baskets, Plans):
     """A whole market: accounts, series, books, escrow, and what falls due.
 
     `engine` is "compiled", or "reference" for judging. `clock` is a callable giving ns since 1970 (`time.time_ns`), read once a

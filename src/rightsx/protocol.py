@@ -57,6 +57,7 @@ BOOK_QTY_END: Final = 2**40  # the bare book has no money; 2^23 orders of this s
 FILLED_END: Final = 2**62  # an order that is amended and filled again and again counts no further
 CALLER_ID_FIRST: Final = 2**62  # order ids below it are the engine's own
 MAX_STEPS: Final = 4_096
+MAX_FALLS: Final = 4_096  # of a plan's price (R55)
 MAX_TERMINALS: Final = 64
 MAX_IMPORT_ROWS: Final = 65_536
 MAX_NAME_BYTES: Final = 224
@@ -292,6 +293,7 @@ class CommandKind(IntEnum):
     PAY_BILL = 29
     BUY_PRODUCT = 30
     ROLL = 31
+    PLAN_SALE = 32
     REGISTER_MERCHANT = 64
     REGISTER_STORE = 65
     REGISTER_TERMINAL = 66
@@ -315,6 +317,8 @@ class EventKind(IntEnum):
     CANCEL_AFTER_SET = 7
     UNCROSSED = 8
     REPRICED = 9
+    SALE_PLANNED = 10
+    PLAN_STEPPED = 11
     SOLD = 16
     GRANTED = 17
     IMPORTED = 18

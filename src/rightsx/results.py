@@ -17,6 +17,7 @@ from typing import ClassVar, Final, NamedTuple, Self
 from rightsx.protocol import EVENT_STRUCT, KIND_BYTE, Event, EventKind, Refusal, code_name, events_in
 from rightsx.wording import refusal_words, refused_field
 
+BASKETS: Final = (EventKind.BILL_PAID, EventKind.PRODUCT_BOUGHT, EventKind.ROLLED)
 LAST_KIND: Final = KIND_BYTE - EVENT_STRUCT.size  # where the last of some EVENTs says what it is
 
 
@@ -161,13 +162,17 @@ class OrderResult(Result):
 
     def _own(self) -> list[Event]:
         """Give the command's own events from the one that says what the order is, or none."""
-        events = self.events
-        starts = [place for place, event in enumerate(events) if event.kind in (EventKind.ACCEPTED, EventKind.AMENDED)]
-        if not starts:
+        if not self:
             return []
         # A repeat brings the first command's events and then its own: only the first's are the answer.
-        seq = events[starts[-1]].command_seq
-        return [event for event in events[starts[-1] :] if event.command_seq == seq]
+        last = self._last()
+        seq = last.other_order_id if last.kind == EventKind.DUPLICATE else last.command_seq
+        events = [event for event in self.events if event.command_seq == seq]
+        for place in range(len(events) - 1, -1, -1):
+            if events[place].kind in (EventKind.ACCEPTED, EventKind.AMENDED):
+                # What follows upon a plan that was due before the command is no answer to it (R55).
+                return [] if place and events[place - 1].kind == EventKind.PLAN_STEPPED else events[place:]
+        return []
 
     def _ends(self) -> list[Event]:
         own = self._own()
@@ -271,12 +276,19 @@ class BasketResult(Result):
     @property
     def fills(self) -> tuple[Fill, ...]:
         """The trades, in the order in which they happened; those of stops that they woke are not among them."""
-        own = {event.order_id for event in self._found(EventKind.ACCEPTED)}
-        return tuple(fill_of(event, event.order_id) for event in self._found(EventKind.FILL) if event.order_id in own)
+        found: list[Event] = []
+        for event in self.events:
+            # The legs follow upon the event that sums the command up; what fell due stands before it, or is a repeat's.
+            if event.kind in BASKETS:
+                found = [event]
+            elif found and event.command_seq == found[0].command_seq:
+                found.append(event)
+        own = {event.order_id for event in found if event.kind == EventKind.ACCEPTED}
+        return tuple(fill_of(event, event.order_id) for event in found if event.kind == EventKind.FILL and event.order_id in own)
 
     def _head(self) -> list[Event]:
         """Give the event that sums the command up, as a list; none if it was refused."""
-        return self._found(EventKind.BILL_PAID, EventKind.PRODUCT_BOUGHT, EventKind.ROLLED)[-1:]
+        return self._found(*BASKETS)[-1:]
 
 
 class RefundResult(Result):

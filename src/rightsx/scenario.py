@@ -450,6 +450,39 @@ def _roll(run: Scenario, account: str, qty: str, series: str, to: str, net_price
     )
 
 
+def _plan(
+    run: Scenario,
+    account: str,
+    series: str,
+    *,
+    price: str,
+    last: str = "",
+    start: str = "",
+    before: str = "",
+    falls: str = "",
+    keep: str = "0",
+    ref: str = "0",
+) -> Result:
+    """ACCOUNT SERIES price=N [last=N] start=TIME|before=SPAN [falls=N] [keep=N] [ref=N]: so long before the expiry"""
+    return run.market.plan_sale(
+        series=run.id(series),
+        account=run.id(account),
+        price=run.number(price),
+        last_price=run.number(last) if last else None,
+        start=run.moment(start) if start else None,
+        before_expiry=span_ns("before", before) if before else None,
+        falls=run.number(falls) if falls else None,
+        keep=run.number(keep),
+        ref=run.number(ref),
+        time_ns=run.time,
+    )
+
+
+def _end_plan(run: Scenario, account: str, series: str, ref: str = "0") -> Result:
+    """ACCOUNT SERIES [ref=N]"""
+    return run.market.end_plan(series=run.id(series), account=run.id(account), ref=run.number(ref), time_ns=run.time)
+
+
 def _refund(run: Scenario, account: str, qty: str, series: str, ref: str = "0") -> Result:
     """ACCOUNT QTY SERIES [ref=N]"""
     return run.market.refund(
@@ -717,6 +750,17 @@ def _order_is(run: Scenario, order: str, *words: str, **numbers: str) -> None:
         _equal(key, getattr(view, key), run.number(value))
 
 
+def _plan_is(run: Scenario, account: str, series: str, *words: str, **numbers: str) -> None:
+    """ACCOUNT SERIES none | ACCOUNT SERIES KEY=N …"""
+    view = run.market.plan(account=run.id(account), series=run.id(series))
+    if words:
+        expect(words == ("none",) and view is None, " ".join(words), view)
+        return
+    expect(view is not None, f"a plan of {account}", "none")
+    for key, value in numbers.items():
+        _equal(key, getattr(view, key), None if value == "none" else run.number(value))
+
+
 def _depth(run: Scenario, series: str, bids: str, slash: str, asks: str) -> None:
     """SERIES BIDS / ASKS: each as 88x10,86x5 best first, or none"""
     ladder = run.market.depth(run.id(series), levels=None)
@@ -801,6 +845,8 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "pay": _pay,
     "buy_product": _buy_product,
     "roll": _roll,
+    "plan": _plan,
+    "end_plan": _end_plan,
     "refund": _refund,
     "lock": _lock,
     "upload": _upload,
@@ -832,6 +878,7 @@ EXPECTATIONS: Final[dict[str, Callable[..., None]]] = {
     "series": _series_is,
     "account": _account_is,
     "order": _order_is,
+    "plan": _plan_is,
     "depth": _depth,
     "queue": _queue,
     "auction": _auction,

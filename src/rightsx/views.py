@@ -181,7 +181,10 @@ class VoucherView(NamedTuple):
 
 
 class OrderView(NamedTuple):
-    """A live order. `price` is its limit; of a plain stop, the price that it locks at. `peg` is bps of v, or below 0 below v."""
+    """A live order. `price` is its limit; of a plain stop, the price that it locks at. `peg` is bps of v, or below 0 below v.
+
+    `planned`: a plan of its owner's placed it (R55).
+    """
 
     order_id: int
     account: int
@@ -196,6 +199,25 @@ class OrderView(NamedTuple):
     deadline_ns: int | None
     fee_charged: int
     peg: int | None = None
+    planned: bool = False
+
+
+class PlanView(NamedTuple):
+    """A plan of an account to sell what is unused of a series from `from_ns` on (R55).
+
+    `price` falls `falls` times, to `last_price`; `keep` units stay free. `due_ns` is when it is due next, None if its price
+    has fallen for the last time; `order_id` its live order, or None.
+    """
+
+    series: int
+    account: int
+    from_ns: int
+    price: int
+    last_price: int
+    falls: int
+    keep: int
+    due_ns: int | None
+    order_id: int | None
 
 
 class HoldingView(NamedTuple):

@@ -178,6 +178,16 @@ COMMANDS: Final[Mapping[CommandKind, tuple[Argument, ...]]] = {
         ),
         _REF,
     ),
+    CommandKind.PLAN_SALE: (
+        _SERIES,
+        _ACCOUNT,
+        _argument("from_ns", "from when on what is unused is sold, 0 to end the plan", Refusal.BadTime, None, "deadline_ns"),
+        _argument("price", "what a unit shall cost at first, 0 to end the plan", Refusal.BadPrice, 0),
+        _argument("last_price", "what it shall cost at last, 0 to end the plan", Refusal.BadPrice, 0, "stop_price"),
+        _argument("falls", "how often the price falls", Refusal.BadTerms, 0, "display"),
+        _argument("keep", "units that stay free", Refusal.BadQuantity, 0, "qty"),
+        _REF,
+    ),
     CommandKind.REFUND: (_SERIES, _ACCOUNT, _QTY, _REF),
     CommandKind.LOCK_VOUCHER: (
         _SERIES,

@@ -122,6 +122,30 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
         "peg {order_id} of account {account} enters anew: {side} {qty} at {price}",
         {**_ORDER_FIELDS, "price": "its limit now", "qty": "units open now"},
     ),
+    _E.SALE_PLANNED: Shape(
+        "account {account} plans to sell what is unused of series {series} from {amount} ns on, at {price} falling to {fee}",
+        {
+            "series": "the series",
+            "account": "the holder",
+            "amount": "from when on, ns; 0: its plan, if there was one, is over",
+            "price": "the first price",
+            "fee": "the last price",
+            "extra": "how often the price falls",
+            "qty": "units that stay free",
+        },
+    ),
+    _E.PLAN_STEPPED: Shape(
+        "the plan of account {account} in series {series} offers {qty} at {price} as order {order_id}",
+        {
+            "series": "the series",
+            "account": "the holder",
+            "order_id": "the plan's order, 0 if there is none; without a code its ACCEPTED, AMENDED or CANCELLED follows",
+            "qty": "units to be on offer now",
+            "price": "its limit now",
+            "extra": "how often the price has fallen",
+            "code": "0, or the Refusal that lets this time pass",
+        },
+    ),
     _E.SOLD: Shape(
         "account {account} subscribes {qty} of series {series} at {price} for {amount}",
         {
@@ -404,6 +428,10 @@ def describe(event: Event | np.void) -> str:
     sentence = EVENTS[EventKind(event.kind)].sentence.format(**words)
     if event.kind == EventKind.REFUSED:
         sentence += _found_and_allowed(event)
+    elif event.kind == EventKind.SALE_PLANNED and not event.amount:
+        sentence = f"account {event.account} has no plan in series {event.series} any more"
+    elif event.kind == EventKind.PLAN_STEPPED and event.code:
+        sentence = f"the plan of account {event.account} in series {event.series} changes nothing this time: {words['code']}"
     return sentence
 
 

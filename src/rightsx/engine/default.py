@@ -31,6 +31,7 @@ from rightsx.engine.numbers import (
     MERCHANT_DEFAULTED,
     UNKNOWN_ACCOUNT,
 )
+from rightsx.engine.plans import plans_end
 from rightsx.engine.redemption import refund_from_escrow, refund_units
 from rightsx.engine.references import check_reference
 from rightsx.engine.state import (
@@ -110,6 +111,7 @@ def default_end_step(state: int) -> int:
     timer_disarm(state, wide(row["decay_timer"]))
     timer_disarm(state, wide(row["uncross_timer"]))
     timer_disarm(state, wide(row["last_trade_timer"]))
+    plans_end(state, series)
     row["decay_timer"] = NIL
     row["uncross_timer"] = NIL
     row["last_trade_timer"] = NIL

@@ -79,6 +79,7 @@ from rightsx.engine.state import (
     no,
     order_flags,
     own_at,
+    plan_at,
     series_at,
     series_known,
     ticket_at,
@@ -115,6 +116,17 @@ def peg_limit(state: int, series: int, side: int, peg: int) -> int:
     return limit // (BPS * tick) * tick if side == BUY else -(-limit // (BPS * tick)) * tick
 
 
+@kernel
+def plan_limit(state: int, at: int) -> int:
+    """Give the limit of a plan's order: its price of now, or what cap and band allow, but at least its last one (R55)."""
+    plan = plan_at(state, at)
+    series = wide(plan["series"])
+    tick = series_at(state, series)["tick"]
+    fallen = (plan["price"] - plan["last_price"]) * (plan["step"] - 1) // plan["falls"] if plan["falls"] != 0 else 0
+    asked = -(-(plan["price"] - fallen) // tick) * tick
+    return max(plan["last_price"], min(asked, cap_of(state, series) // tick * tick, band_high(state, series)))
+
+
 # ── numbers and words ────────────────────────────────────────────────────────────────────────────
 
 
@@ -139,13 +151,13 @@ def check_sizes(state: int, series: int, qty: int, display: int) -> int:
 
 
 @kernel
-def check_price(state: int, series: int, price: int) -> int:
-    """Refuse a price that R1 or the tick (R49) does not allow; `series` may be one that is not there."""
+def check_price(state: int, series: int, price: int, field: int) -> int:
+    """Refuse a price, in this field, that R1 or the tick (R49) does not allow; `series` may be one that is not there."""
     if not 0 < price < PRICE_END:
-        return no(state, BAD_PRICE, F_PRICE, price, 1 if price <= 0 else PRICE_END - 1)
+        return no(state, BAD_PRICE, field, price, 1 if price <= 0 else PRICE_END - 1)
     tick = series_at(state, series)["tick"] if series_known(state, series) else 1
     if price % tick != 0:
-        return no(state, BAD_PRICE, F_PRICE, price, max(tick, price - price % tick))
+        return no(state, BAD_PRICE, field, price, max(tick, price - price % tick))
     return 0
 
 
@@ -165,7 +177,7 @@ def check_place_numbers(state: int, row: int) -> int:
     code = check_sizes(state, series, command["qty"], command["display"])
     flags = wide(command["flags"])
     if code == 0 and flags & MARKET == 0:
-        code = check_price(state, series, command["price"]) if flags & PEG == 0 else check_peg(state, command["price"])
+        code = check_price(state, series, command["price"], F_PRICE) if flags & PEG == 0 else check_peg(state, command["price"])
     if code != 0:
         return code
     stop = command["stop_price"]

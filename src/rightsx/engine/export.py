@@ -9,6 +9,7 @@ engine can be carried on by the reference at any moment. O(what is rebuilt).
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from rightsx.expiry import timers_armed
 from rightsx.protocol import BPS, CASH_END, Command, OrderFlag, Side, Terms
 from rightsx.reference.book import Book, Order
 from rightsx.reference.lots import Holding, Lot
-from rightsx.reference.state import Account, Market, Reference, Series, Timer, TimerKind, Voucher
+from rightsx.reference.state import Account, Market, Plan, Reference, Series, Timer, TimerKind, Voucher
 
 if TYPE_CHECKING:
     from rightsx.engine.memory import MarketMemory
@@ -122,6 +123,7 @@ def export_order(memory: MarketMemory, slot: int) -> Order:
         stop_price=int(ticket["stop_price"]),
         budget=int(ticket["deadline"]) if is_fok else 0,
         peg=int(ticket["peg"]),
+        planned=bool(ticket["planned"]),
         shown_qty=0 if waits else shown,
         filled_qty=int(ticket["filled_qty"]),
         accept_seq=int(ticket["accept_seq"]),
@@ -202,7 +204,21 @@ def export_market(memory: MarketMemory, registry: Registry, venue: Venue) -> Mar
     _export_holdings(memory, market)
     _export_vouchers(memory, market)
     _export_timers(memory, market)
+    market.plan_count = int(world["plan_count"])
+    for series in market.series:
+        series.plans = {plan.account: plan for plan in export_plans(memory, series.id)}
     return market
+
+
+def export_plans(memory: MarketMemory, series: int) -> list[Plan]:
+    """Rebuild the plans of a series, by account. O(plans of the series)."""
+    found = []
+    at_row = int(memory.arrays[at.SERIES][series]["first_plan"])
+    while at_row:
+        row = memory.arrays[at.PLAN][at_row]
+        found.append(Plan(**{one.name: int(row[one.name]) for one in fields(Plan)}))
+        at_row = int(row["next"])
+    return sorted(found, key=lambda plan: plan.account)
 
 
 def _export_orders(memory: MarketMemory, market: Market) -> None:

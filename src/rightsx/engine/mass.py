@@ -147,8 +147,9 @@ def orders_gather(state: int, series: int, above: int) -> int:
         while level != NIL:
             slot = wide(cell_at(state, level)["head"])
             while slot != NIL:
-                # A peg moves with the value instead, as long as there is a price for it (R54).
-                if sweep_price(state, slot) > above and (above == 0 or ticket_at(state, slot)["peg"] == 0):
+                # A peg, or a plan's order, moves instead, as long as there is a price for it (R54, R55).
+                moves = ticket_at(state, slot)["peg"] != 0 or ticket_at(state, slot)["planned"] != 0
+                if sweep_price(state, slot) > above and (above == 0 or not moves):
                     scratch_write(state, count, ticket_at(state, slot)["accept_seq"], slot)
                     count += 1
                 slot = wide(order_at(state, slot)["next"])

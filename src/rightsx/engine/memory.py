@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MARKET_TABLES: Final = (*BOOK_TABLES, COMMAND, EVENT, LEVEL, *WHEEL_TABLES, *ACCOUNT_TABLES, *OTHER_TABLES)
 SERIES, STEP, SHOP, STORE, PRODUCT, CHANNEL, TIER, CLAIM, VOUCHER = range(AT_WORLD + 1, AT_WORLD + 10)
-TICKETS, OWNS, REFERENCE, INDEX_TABLE, TASK, SCRATCH, COUNTER = range(AT_WORLD + 10, AT_WORLD + 17)
+TICKETS, OWNS, REFERENCE, INDEX_TABLE, TASK, SCRATCH, COUNTER, PLAN = range(AT_WORLD + 10, AT_WORLD + 18)
 HEADS, SIDES, ORDERS = 0, 1, 4
 FUNDS, ACCOUNT, HOLDING = FIRST_TABLE, FIRST_TABLE + 1, FIRST_TABLE + 2
 
@@ -63,7 +63,7 @@ class MarketMemory(Tables):
         book_tables(self, sides=4, order_rows=first_rows, node_rows=first_rows)
         wheel_tables(self, timer_rows=first_rows)
         account_tables(self, rows=first_rows)
-        for index in (TICKETS, OWNS, CHANNEL, CLAIM, VOUCHER, REFERENCE):
+        for index in (TICKETS, OWNS, CHANNEL, CLAIM, VOUCHER, PLAN, REFERENCE):
             self.grow(index, first_rows)
         for index, rows in ((AT_WORLD, 1), (SERIES, 1), (STORE, 1), (PRODUCT, 1), (TIER, MAX_TIERS), (TASK, TASK_ROWS)):
             self.grow(index, rows)
@@ -73,8 +73,8 @@ class MarketMemory(Tables):
         world = self.world
         world["next_order_id"] = 1
         world["channel_count"] = 2
-        world["voucher_used"] = world["channel_used"] = world["reference_used"] = 1
-        for name in ("voucher", "channel", "claim", "reference"):
+        world["voucher_used"] = world["channel_used"] = world["plan_used"] = world["reference_used"] = 1
+        for name in ("voucher", "channel", "claim", "plan", "reference"):
             world[f"{name}_rows"] = first_rows
         world["scratch_rows"] = 2 * first_rows
         world["index_shift"] = 33 - (2 * first_rows).bit_length()
@@ -138,6 +138,7 @@ class MarketMemory(Tables):
             (world, world["voucher_used"], "voucher_rows", VOUCHER),
             (world, world["channel_used"], "channel_rows", CHANNEL),
             (world, world["claim_used"], "claim_rows", CLAIM),
+            (world, world["plan_used"], "plan_rows", PLAN),
             (world, world["reference_used"], "reference_rows", REFERENCE),
         ):
             if used + ROWS_PER_STEP > row[name]:

@@ -54,6 +54,7 @@ C_PUBLISH: Final = int(CommandKind.PUBLISH)
 C_PAY_BILL: Final = int(CommandKind.PAY_BILL)
 C_BUY_PRODUCT: Final = int(CommandKind.BUY_PRODUCT)
 C_ROLL: Final = int(CommandKind.ROLL)
+C_PLAN_SALE: Final = int(CommandKind.PLAN_SALE)
 C_REGISTER_MERCHANT: Final = int(CommandKind.REGISTER_MERCHANT)
 C_REGISTER_STORE: Final = int(CommandKind.REGISTER_STORE)
 C_REGISTER_TERMINAL: Final = int(CommandKind.REGISTER_TERMINAL)
@@ -72,6 +73,8 @@ E_MASS_CANCELLED: Final = int(EventKind.MASS_CANCELLED)
 E_CANCEL_AFTER_SET: Final = int(EventKind.CANCEL_AFTER_SET)
 E_UNCROSSED: Final = int(EventKind.UNCROSSED)
 E_REPRICED: Final = int(EventKind.REPRICED)
+E_SALE_PLANNED: Final = int(EventKind.SALE_PLANNED)
+E_PLAN_STEPPED: Final = int(EventKind.PLAN_STEPPED)
 E_SOLD: Final = int(EventKind.SOLD)
 E_GRANTED: Final = int(EventKind.GRANTED)
 E_IMPORTED: Final = int(EventKind.IMPORTED)
@@ -227,6 +230,6 @@ F_REF: Final = Command._fields.index("ref") + 1
 
 # ── timers (R2) ──────────────────────────────────────────────────────────────────────────────────
 
-T_DECAY, T_VOUCHER_LAPSE, T_ORDER_DUE, T_ACCOUNT_SILENT, T_UNCROSS, T_LAST_TRADE, T_EXPIRY, T_FORGET = range(1, 9)
+T_DECAY, T_VOUCHER_LAPSE, T_ORDER_DUE, T_ACCOUNT_SILENT, T_UNCROSS, T_LAST_TRADE, T_EXPIRY, T_FORGET, T_PLAN_DUE = range(1, 10)
 # Good-till-date and cancel-after are of one rank: among them the sequence of creation decides.
 RANK_DECAY, RANK_VOUCHER, RANK_ORDER, RANK_UNCROSS, RANK_LAST_TRADE, RANK_EXPIRY, RANK_FORGET = range(7)

@@ -61,6 +61,7 @@ from rightsx.engine.entry import (
     entry_refusal,
     peg_limit,
     plain_limit,
+    plan_limit,
     side_mask,
     side_of,
 )
@@ -134,6 +135,7 @@ from rightsx.engine.state import (
     no,
     open_set,
     own_at,
+    plan_find,
     room_for_holding,
     room_for_plain,
     room_for_step,
@@ -247,6 +249,7 @@ def ticket_begin(state: int, slot: int, series: int, side: int, limit: int) -> N
     ticket["side"] = side
     ticket["time_in_force"] = GTC
     ticket["place"] = LOOSE
+    ticket["planned"] = 0
 
 
 @leaf
@@ -366,8 +369,9 @@ def draft_accept(state: int, order_id: int, display: int) -> None:
     ticket["stop_price"] = draft["stop_price"]
     ticket["deadline"] = draft["deadline"]
     ticket["time_in_force"] = wide(draft["time_in_force"])
-    if draft["peg"] != 0:
-        ticket["peg"] = wide(draft["peg"])
+    ticket["planned"] = wide(draft["planned"])
+    ticket["peg"] = wide(draft["peg"])
+    if draft["peg"] != 0 or draft["planned"] != 0:
         series_at(state, wide(draft["series"]))["has_pegs"] = 1
     if draft["time_in_force"] == GTD:
         ticket["timer"] = timer_arm(state, draft["deadline"], RANK_ORDER, T_ORDER_DUE, order_id, 0)
@@ -664,14 +668,19 @@ def pegs_step(state: int) -> int:
 
 @kernel
 def pegs_gather(state: int, series: int) -> int:
-    """Take every peg of a series out of its queue, into SCRATCH in order of acceptance; gives how many. O(orders)."""
+    """Take every peg of a series out of its queue, into SCRATCH in order of acceptance; gives how many. O(orders).
+
+    So goes the order of a plan that stands above the cap (R55).
+    """
     count = 0
+    cap = cap_of(state, series)
     for number in (4 * series, 4 * series + 1):
         level = wide(side_at(state, number)["best"])
         while level != NIL:
             slot = wide(cell_at(state, level)["head"])
             while slot != NIL:
-                if ticket_at(state, slot)["peg"] != 0:
+                ticket = ticket_at(state, slot)
+                if ticket["peg"] != 0 or (ticket["planned"] != 0 and ticket["limit"] > cap):
                     scratch_write(state, count, ticket_at(state, slot)["accept_seq"], slot)
                     count += 1
                 slot = wide(order_at(state, slot)["next"])
@@ -694,7 +703,10 @@ def peg_enter(state: int, slot: int) -> None:
     ticket = ticket_at(state, slot)
     series = wide(ticket["series"])
     side = wide(ticket["side"])
-    limit = peg_limit(state, series, side, wide(ticket["peg"]))
+    if ticket["planned"] != 0:
+        limit = plan_limit(state, plan_find(state, wide(order_at(state, slot)["account"]), series))
+    else:
+        limit = peg_limit(state, series, side, wide(ticket["peg"]))
     if limit > cap_of(state, series):
         order_close(state, slot, PRICE_ABOVE_CAP)
         return
@@ -840,12 +852,18 @@ def amend(state: int, row: int) -> int:
     # From here the command must succeed.
     slot = id_find(state, command_at(state, row)["order_id"])
     price = ticket_at(state, DRAFT)["limit"]
-    qty = order_at(state, DRAFT)["word"] >> FLAG_BITS
+    order_change(state, slot, price, order_at(state, DRAFT)["word"] >> FLAG_BITS)
+    return 0
+
+
+@kernel
+def order_change(state: int, slot: int, price: int, qty: int) -> None:
+    """Give an order another price or open quantity: in place if it only gets less, else it enters anew."""
     ticket = ticket_at(state, slot)
     if price == ticket["limit"] and qty <= open_qty(state, slot):
         amend_lower(state, slot, qty)
         amended_event(state, slot, 0)
-        return 0
+        return
     queue_remove(state, slot)
     ticket["place"] = LOOSE
     order_unlock(state, slot)
@@ -858,7 +876,6 @@ def amend(state: int, row: int) -> int:
     order_lock(state, slot)
     amended_event(state, slot, 1)
     order_admitted(state, slot)
-    return 0
 
 
 @kernel
@@ -912,10 +929,12 @@ def check_amend_numbers(state: int, row: int) -> int:
         if code == 0 and qty > most:
             code = no(state, BAD_QUANTITY, F_QTY, qty, most)
     if code == 0 and flags & NAMES_PRICE != 0:
-        code = check_price(state, series, command["price"])
+        code = check_price(state, series, command["price"], F_PRICE)
     if code == 0 and flags not in (1, 2, 3):
         code = no(state, BAD_TERMS, F_FLAGS, flags, 0)
-    priceless = word & MARKET != 0 or (slot != NIL and ticket_at(state, slot)["peg"] != 0)
+    priceless = word & MARKET != 0
+    if slot != NIL:
+        priceless = priceless or ticket_at(state, slot)["peg"] != 0 or ticket_at(state, slot)["planned"] != 0
     if code == 0 and flags & NAMES_PRICE != 0 and priceless:
         code = no(state, BAD_TERMS, F_PRICE, command["price"], 0)
     return code

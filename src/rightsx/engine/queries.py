@@ -17,6 +17,7 @@ from rightsx.engine.export import (
     export_account,
     export_lots,
     export_order,
+    export_plans,
     export_series,
     export_voucher,
     level_slots,
@@ -26,8 +27,8 @@ from rightsx.protocol import HOLDER, PROMISE, Side
 from rightsx.reference.book import Book
 from rightsx.reference.lots import lots_cost
 from rightsx.reference.state import PLATFORM
-from rightsx.reference.twin import series_view
-from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, ProductView, SeriesView, VoucherView
+from rightsx.reference.twin import plan_view, series_view
+from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, PlanView, ProductView, SeriesView, VoucherView
 
 if TYPE_CHECKING:
     from rightsx.engine.memory import MarketMemory
@@ -251,7 +252,20 @@ class Queries:
             deadline_ns=deadline or None,
             fee_charged=int(ticket["fee_charged"]),
             peg=int(ticket["peg"]) or None,
+            planned=bool(ticket["planned"]),
         )
+
+    def plans(self, *, account: int = 0, series: int = 0) -> list[PlanView]:
+        """List plans, of an account or in a series if named, by series and account. O(series + plans of those that are meant)."""
+        first = self._memory.arrays[at.SERIES]["first_plan"]
+        some = [series] if series else np.flatnonzero(first).tolist()
+        found = []
+        for number in some if not series or self._has_series(series) else ():
+            plans = [plan for plan in export_plans(self._memory, number) if account in (0, plan.account)]
+            if plans:
+                terms = export_series(self._memory, number)
+                found += [plan_view(terms, plan, live=bool(self._order_slot(plan.order_id))) for plan in plans]
+        return found
 
     def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]:
         """List live orders of an account, or of a series, in order of acceptance. O(orders, of an account its own)."""

@@ -11,7 +11,6 @@ from rightsx.accounts import (
     funds_at,
     holding_at,
     holding_find,
-    holding_free_qty,
     lots_destroy,
     lots_eligible,
     lots_take,
@@ -36,6 +35,7 @@ from rightsx.engine.numbers import (
     UNKNOWN_SERIES,
 )
 from rightsx.engine.orders import check_series
+from rightsx.engine.plans import units_recall, usable_qty
 from rightsx.engine.references import check_reference
 from rightsx.engine.state import (
     DONE,
@@ -119,10 +119,11 @@ def redeem(state: int, row: int) -> int:
         return no(state, STORE_NOT_IN_PRODUCT, F_OTHER_ACCOUNT, store, 0)
     if series_at(state, series)["value"] == 0:
         return no(state, NO_REDEEMABLE_VALUE, F_SERIES, series, 0)
-    free = holding_free_qty(state, account, series)
-    if qty > free:
-        return no(state, INSUFFICIENT_UNITS, F_QTY, qty, free)
+    usable = usable_qty(state, account, series)
+    if qty > usable:
+        return no(state, INSUFFICIENT_UNITS, F_QTY, qty, usable)
     # From here the command must succeed.
+    units_recall(state, account, series, qty)
     redeem_units(state, series, account, qty, store)
     return 0
 
@@ -191,7 +192,7 @@ def bill_part(state: int, series: int, account: int, store: int, rest: int) -> i
     value = series_at(state, series)["value"]
     if value == 0 or not store_allowed(state, series, store):
         return 0
-    return min(holding_free_qty(state, account, series), rest // value)
+    return min(usable_qty(state, account, series), rest // value)
 
 
 @kernel
@@ -206,6 +207,7 @@ def bill_step(state: int) -> int:
     qty = bill_part(state, series, task["a"], task["d"], task["c"])
     if qty != 0:
         task["c"] = task["c"] - qty * series_at(state, series)["value"]
+        units_recall(state, task["a"], series, qty)
         redeem_units(state, series, task["a"], qty, task["d"])
     return MORE
 

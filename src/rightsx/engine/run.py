@@ -50,6 +50,7 @@ from rightsx.engine.numbers import (
     C_OPEN_ACCOUNT,
     C_PAY_BILL,
     C_PLACE,
+    C_PLAN_SALE,
     C_PUBLISH,
     C_REDEEM,
     C_REDEEM_BILL,
@@ -70,6 +71,7 @@ from rightsx.engine.numbers import (
     T_EXPIRY,
     T_LAST_TRADE,
     T_ORDER_DUE,
+    T_PLAN_DUE,
     T_UNCROSS,
     T_VOUCHER_LAPSE,
 )
@@ -82,6 +84,7 @@ from rightsx.engine.orders import (
     place,
     stops_step,
 )
+from rightsx.engine.plans import plan_due, plan_sale
 from rightsx.engine.primary import grant, subscribe
 from rightsx.engine.publication import publish
 from rightsx.engine.redemption import bill_step, redeem, redeem_bill, refund
@@ -218,6 +221,8 @@ def fire(state: int, kind: int, subject: int, ref: int) -> None:
         last_trade(state, subject)
     elif kind == T_EXPIRY:
         expire(state, subject)
+    elif kind == T_PLAN_DUE:
+        plan_due(state, subject, ref)
     else:
         forget(state, subject, ref)
 
@@ -299,6 +304,8 @@ def perform_rest(state: int, row: int, kind: int) -> int:
         return buy_product(state, row)
     if kind == C_ROLL:
         return roll(state, row)
+    if kind == C_PLAN_SALE:
+        return plan_sale(state, row)
     return set_tier(state, row)
 
 

@@ -4,7 +4,7 @@
       │
       ├─ ACCOUNT, HOLDING, LOT (`accounts`)          ORDER, SIDE, NODE (`book`) ── TICKET, OWN beside each order
       ├─ SERIES ── STEP, SHOP, CHANNEL, VOUCHER      TIMER (`expiry`)
-      └─ STORE, PRODUCT, TIER, CLAIM, REFERENCE      SCRATCH ── lists put in order
+      └─ STORE, PRODUCT, TIER, CLAIM, PLAN, REFERENCE   SCRATCH ── lists put in order
 
 The chapters of RULES.md (`orders`, `value`, `redemption`, …) change it; the functions here are what they
 share. A chapter's `admit_…` gives 0, or the number of the refusal with its field and values left in
@@ -93,6 +93,10 @@ WORLD: Final = np.dtype(
         "channel_rows",
         "claim_used",
         "claim_rows",
+        "plan_free",
+        "plan_used",
+        "plan_rows",
+        "plan_count",
         "reference_free",
         "reference_used",
         "reference_rows",
@@ -149,9 +153,9 @@ SERIES: Final = np.dtype(
             for name in (
                 "product", "product_next", "first_holding", "holding_count", "first_channel", "shop_start", "shop_count",
                 "step_start", "step_count", "step_index", "first_voucher", "last_voucher", "voucher_count",
-                "decay_timer", "uncross_timer", "last_trade_timer", "expiry_timer",
+                "decay_timer", "uncross_timer", "last_trade_timer", "expiry_timer", "first_plan",
                 # its part in a command over several books (R50): units, worst price, the level that is looked at next
-                "leg_qty", "leg_price", "leg_level",
+                "leg_qty", "leg_price", "leg_level", "spare",
             )
         ),
     ]
@@ -174,6 +178,13 @@ VOUCHER: Final = np.dtype(
         ("lapsed", "<i4"),
     ]
 )
+# What an account sells of a series if it is still unused, and how far that has come (R55).
+PLAN: Final = np.dtype(
+    [
+        *_numbers("from_ns", "price", "last_price", "falls", "keep", "step", "order_id", "timer_seq"),
+        *((name, "<i4") for name in ("account", "series", "timer", "next", "prev", "spare")),
+    ]
+)
 # What settlement keeps beside an order (R17, R18, R38, R41); same slot.
 TICKET: Final = np.dtype(
     [
@@ -188,7 +199,7 @@ TICKET: Final = np.dtype(
         ("side", "i1"),
         ("time_in_force", "i1"),
         ("place", "i1"),  # where it is: LOOSE, RESTING or WAITING
-        ("spare", "i1"),
+        ("planned", "i1"),  # whether a plan placed it (R55)
         ("peg", "<i4"),  # bps of v, or below 0 what it stays below v; 0 of an order that is none (R54)
     ]
 )
@@ -201,7 +212,7 @@ COUNTER: Final = np.dtype(_numbers("count"))
 
 OTHER_TABLES: Final = (
     WORLD, SERIES, STEP, SHOP, STORE, PRODUCT, CHANNEL, TIER, CLAIM, VOUCHER, TICKET, OWN, REFERENCE, INDEX, TASK, SCRATCH,
-    COUNTER,
+    COUNTER, PLAN,
 )  # fmt: skip
 COMMANDS, EVENTS, AT_WORLD = 7, 8, 18
 command_at = table(COMMANDS, COMMAND)
@@ -223,6 +234,7 @@ index_at = table(AT_WORLD + 13, INDEX)
 task_at = table(AT_WORLD + 14, TASK)
 scratch_at = table(AT_WORLD + 15, SCRATCH)
 counter_at = table(AT_WORLD + 16, COUNTER)
+plan_at = table(AT_WORLD + 17, PLAN)
 
 NIL: Final = 0
 LOOSE, RESTING, WAITING = 0, 1, 2
@@ -231,7 +243,7 @@ DONE, FULL, GROW, COLD, MORE, RARE = 0, 1, 2, 3, 4, 5  # how a run, or a step, e
 BUSY: Final = COLD  # of a single command, which is never a cold one: others are to be finished first
 EVENTS_PER_STEP: Final = 8
 ROWS_PER_STEP: Final = 4
-VOUCHERS: Final = -1  # the `a` of a voucher's index key; of a reference it is the account
+VOUCHERS: Final = -1  # the `a` of a voucher's index key; of a reference it is the account, of a plan a number below
 
 # ── room ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -258,10 +270,11 @@ def room_for_step(state: int) -> int:
     vouchers = world["voucher_used"] + ROWS_PER_STEP <= world["voucher_rows"]
     channels = world["channel_used"] + ROWS_PER_STEP <= world["channel_rows"]
     claims = world["claim_used"] + ROWS_PER_STEP <= world["claim_rows"]
+    plans = world["plan_used"] + ROWS_PER_STEP <= world["plan_rows"]
     references = world["reference_used"] + ROWS_PER_STEP <= world["reference_rows"]
     accounts = funds_at(state, 0)["account_count"] + ROWS_PER_STEP <= funds_at(state, 0)["account_rows"]
     index = 2 * (world["index_count"] + ROWS_PER_STEP) <= 1 << (32 - world["index_shift"])
-    return DONE if vouchers and channels and claims and references and accounts and index else GROW
+    return DONE if vouchers and channels and claims and plans and references and accounts and index else GROW
 
 
 @leaf
@@ -613,7 +626,7 @@ def task_pop(state: int) -> None:
     world["depth"] = world["depth"] - 1
 
 
-# ── the index of vouchers and references ─────────────────────────────────────────────────────────
+# ── the index of vouchers, references and plans ─────────────────────────────────────────────────────────
 
 
 @leaf
@@ -667,6 +680,18 @@ def index_remove(state: int, a: int, b: int) -> None:
             gap = place
     index_at(state, gap)["slot"] = NIL
     world["index_count"] = world["index_count"] - 1
+
+
+@leaf
+def plan_key(account: int) -> int:
+    """Give the first part of the key of an account's plans; the second is the series."""
+    return -2 - account
+
+
+@kernel
+def plan_find(state: int, account: int, series: int) -> int:
+    """Give the row of an account's plan in a series, or NIL."""
+    return index_at(state, index_place(state, plan_key(account), series))["slot"]
 
 
 # ── putting lists in order ───────────────────────────────────────────────────────────────────────

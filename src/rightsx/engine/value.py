@@ -25,6 +25,7 @@ from rightsx.engine.numbers import (
     RANK_DECAY,
     T_DECAY,
 )
+from rightsx.engine.plans import plans_end
 from rightsx.engine.state import (
     DONE,
     GROW,
@@ -125,6 +126,7 @@ def last_trade(state: int, series: int) -> None:
     row["uncross_waits"] = 0
     series_refresh(state, series)
     event_about(state, E_TRADING_ENDED, series, 0)
+    plans_end(state, series)
     if row["order_count"] != 0:
         task_push(state, K_CANCEL_LIST, series, BY_LAST_TRADE)
 

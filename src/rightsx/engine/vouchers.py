@@ -17,7 +17,6 @@ from rightsx.accounts import (
     funds_at,
     holding_at,
     holding_find,
-    holding_free_qty,
     lots_destroy,
     lots_return,
     lots_take,
@@ -51,6 +50,7 @@ from rightsx.engine.numbers import (
     VOUCHER_LAPSED,
 )
 from rightsx.engine.orders import check_series
+from rightsx.engine.plans import units_recall, usable_qty
 from rightsx.engine.redemption import settlement_account, store_listed
 from rightsx.engine.references import check_reference, memo_order
 from rightsx.engine.state import (
@@ -102,6 +102,7 @@ def lock_voucher(state: int, row: int) -> int:
     terms = series_at(state, series)
     slot = voucher_take(state, series)
     voucher = voucher_at(state, slot)
+    units_recall(state, account, series, qty)
     holding = holding_find(state, account, series)
     lots_take(state, holding, qty, ALL_LOTS, 0)
     held = holding_at(state, holding)
@@ -199,8 +200,8 @@ def admit_lock(state: int, row: int) -> int:
     # ttl and grace may add up to 2^63 with the clock, so each is held against what is left.
     if ttl > end - now or grace > end - now - ttl:
         return no(state, VOUCHER_BEYOND_EXPIRY, F_DEADLINE_NS, ttl + grace, end - now)
-    free = holding_free_qty(state, account, series)
-    return 0 if qty <= free else no(state, INSUFFICIENT_UNITS, F_QTY, qty, free)
+    usable = usable_qty(state, account, series)
+    return 0 if qty <= usable else no(state, INSUFFICIENT_UNITS, F_QTY, qty, usable)
 
 
 # ── uploading ────────────────────────────────────────────────────────────────────────────────────

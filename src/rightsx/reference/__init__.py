@@ -9,6 +9,7 @@ Read in this order; each file knows those above it.
     orders       entering, matching, stops, amending, cancelling (R16 … R19, R26, R38 … R43, R48)
     listing      merchants, stores, series (R3, R7, R20, R23, R44, R46)
     primary      sale, grants, import (R4 … R6, R34, R45, R46)
+    plans        use it or sell it (R55)
     redemption   goods, bills, refunds (R12 … R14, R25)     transfer   cash, gifts (R27)
     baskets      bills, products and rolls over several books (R50 … R53)
     value        decay, last trade, expiry (R7, R9, R10, R22, R23)

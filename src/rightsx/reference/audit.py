@@ -10,6 +10,7 @@ another engine has to reproduce it.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -23,7 +24,7 @@ from rightsx.reference.value import sweep_price
 if TYPE_CHECKING:
     from rightsx.reference.book import Order
     from rightsx.reference.lots import Holding, Lot
-    from rightsx.reference.state import Market, Series
+    from rightsx.reference.state import Market, Plan, Series
 
 
 def require(holds: bool, claim: str, *values: object) -> None:  # noqa: FBT001 - a claim reads as one
@@ -39,7 +40,10 @@ def check(market: Market) -> None:
         check_face(series)
         check_units(market, series)
         check_book(market, series)
+        check_plans(market, series)
     check_timers(market)
+    plans = sum(len(series.plans) for series in market.series)
+    require(plans == market.plan_count, "plans are counted wrongly", plans, market.plan_count)
     rows = sum(len(series.holdings) for series in market.series)
     require(rows == market.holding_count, "holdings are counted wrongly", rows, market.holding_count)
 
@@ -120,6 +124,16 @@ def check_book(market: Market, series: Series) -> None:
         require(lots == (order.open_qty if offers else 0), "an order's lots are off (R15)", order.id, lots)
 
 
+def check_plans(market: Market, series: Series) -> None:
+    """Verify that plans and their orders know each other, and end with trading (R55)."""
+    require(not series.plans or not (series.closed or series.defaulted), "a plan outlives last trade (R55)", series.id)
+    placed = {plan.order_id for plan in series.plans.values()} & market.orders.keys()
+    planned = {order.id for order in series.orders() if order.planned}
+    require(placed == planned, "an order is not what its plan placed (R55)", series.id, sorted(placed ^ planned))
+    mine = all(market.orders[plan.order_id].account == plan.account for plan in series.plans.values() if plan.order_id in placed)
+    require(mine, "a plan sells for somebody else (R55)", series.id)
+
+
 def check_timers(market: Market) -> None:
     """Verify that exactly what can fall due is armed (R2)."""
     armed = {(timer.kind, timer.seq) for timer in market.timers}
@@ -134,6 +148,7 @@ def check_timers(market: Market) -> None:
     for series in market.series:
         waiting = [voucher for voucher in series.vouchers.values() if not voucher.redeemed and not voucher.lapsed]
         due |= {(TimerKind.VOUCHER_LAPSE, voucher.timer_seq) for voucher in waiting}
+        due |= {(TimerKind.PLAN_DUE, plan.timer_seq) for plan in series.plans.values() if plan.step <= plan.falls}
         due |= {(kind, series.id) for kind in life_ahead(market, series)}
     require(armed == due, "timers are not those that can fall due (R2)", sorted(armed ^ due))
 
@@ -231,7 +246,13 @@ def _series_rows(series: Series) -> list[Any]:
         [_order_row(order) for order in sorted(series.stops.values(), key=lambda one: one.accept_seq)],
         [_holding_row(account, series.holdings[account]) for account in sorted(series.holdings)],
         [_voucher_row(series.vouchers[number]) for number in sorted(series.vouchers)],
+        # So that states without plans keep their hashes.
+        *([[_plan_row(series.plans[account]) for account in sorted(series.plans)]] if series.plans else []),
     ]
+
+
+def _plan_row(plan: Plan) -> list[int]:
+    return [getattr(plan, one.name) for one in fields(plan)]
 
 
 def _order_row(order: Order) -> list[Any]:

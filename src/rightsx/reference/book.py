@@ -53,6 +53,7 @@ class Order:
     stop_price: int = 0
     budget: int = 0
     peg: int = 0
+    planned: bool = False
     shown_qty: int = 0
     filled_qty: int = 0
     accept_seq: int = 0

@@ -8,6 +8,7 @@ from rightsx.protocol import CASH_END, CancelReason, EventKind, Refusal
 from rightsx.reference.listing import known_merchant
 from rightsx.reference.lots import lots_eligible
 from rightsx.reference.orders import orders_cancel
+from rightsx.reference.plans import plans_end
 from rightsx.reference.redemption import refund_terms, refund_units
 from rightsx.reference.state import Account, Market, Series, TimerKind, series_timer
 from rightsx.reference.value import pay_out
@@ -37,6 +38,7 @@ def default(market: Market, command: Command) -> None:
 def default_series(market: Market, series: Series) -> None:
     """Cancel, return vouchers, pay the escrow out by units, destroy the units, record claims (R29)."""
     orders_cancel(market, series.orders(), CancelReason.MERCHANT_DEFAULT)
+    plans_end(market, series)
     for voucher in sorted(series.vouchers.values(), key=lambda one: one.timer_seq):
         if not voucher.redeemed and not voucher.lapsed:
             market.disarm_voucher(voucher)

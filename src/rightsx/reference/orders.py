@@ -32,7 +32,7 @@ from rightsx.reference.book import OWN_ORDER_MODES, Order
 from rightsx.reference.holders import check_holder_limit
 from rightsx.reference.lots import lots_eligible, lots_return, lots_split, lots_take
 from rightsx.reference.settle import Trade, charge_fee, charge_royalty, lock_due, relock, settle_fill
-from rightsx.reference.state import Account, Market, Series, TimerKind, timer
+from rightsx.reference.state import Account, Market, Plan, Series, TimerKind, timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +64,14 @@ def peg_limit(series: Series, side: Side, peg: int) -> int:
     return limit // (BPS * tick) * tick if side == Side.BUY else -(-limit // (BPS * tick)) * tick
 
 
+def plan_limit(series: Series, plan: Plan) -> int:
+    """Give the limit of a plan's order: its price of now, or what cap and band allow, but at least its last one (R55)."""
+    fallen = (plan.price - plan.last_price) * (plan.step - 1) // plan.falls if plan.falls else 0
+    tick = series.terms.tick
+    asked = -(-(plan.price - fallen) // tick) * tick
+    return max(plan.last_price, min(asked, series.cap // tick * tick, series.band()[1]))
+
+
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -80,11 +88,11 @@ def check_sizes(market: Market, series: Series | None, qty: int, display: int = 
         market.refuse_if(terms.max_qty and qty > terms.max_qty, Refusal.BadQuantity, "qty", qty, terms.max_qty)
 
 
-def check_price(market: Market, series: Series | None, price: int) -> None:
+def check_price(market: Market, series: Series | None, price: int, field: str = "price") -> None:
     """Refuse a price that R1 or the tick (R49) does not allow."""
-    market.refuse_if(not 0 < price < PRICE_END, Refusal.BadPrice, "price", price, 1 if price <= 0 else PRICE_END - 1)
+    market.refuse_if(not 0 < price < PRICE_END, Refusal.BadPrice, field, price, 1 if price <= 0 else PRICE_END - 1)
     tick = series.terms.tick if series is not None else 1
-    market.refuse_if(price % tick, Refusal.BadPrice, "price", price, max(tick, price - price % tick))
+    market.refuse_if(price % tick, Refusal.BadPrice, field, price, max(tick, price - price % tick))
 
 
 def check_peg(market: Market, peg: int) -> None:
@@ -432,8 +440,12 @@ def stop_enter(market: Market, series: Series, order: Order) -> None:
 
 
 def pegs_move(market: Market, series: Series) -> None:
-    """Take all pegs out of the book and let them enter anew at the value of now, in order of acceptance."""
-    pegs = [order for order in series.orders() if order.peg]
+    """Take all pegs out of the book and let them enter anew at the value of now, in order of acceptance.
+
+    So does the order of a plan that stands above the cap (R55).
+    """
+    cap = series.cap
+    pegs = [order for order in series.orders() if order.peg or (order.planned and order.limit > cap)]
     for order in pegs:
         series.book.remove(order)
     for order in pegs:
@@ -443,7 +455,8 @@ def pegs_move(market: Market, series: Series) -> None:
 
 def peg_enter(market: Market, series: Series, order: Order) -> None:
     """Let one peg enter as a taker of its own; what would refuse it cancels it, and so does meeting anybody in a halt."""
-    limit = peg_limit(series, order.side, order.peg)
+    plan = series.plans[order.account] if order.planned else None
+    limit = plan_limit(series, plan) if plan else peg_limit(series, order.side, order.peg)
     low, high = series.band()
     if limit > series.cap:
         order_close(market, series, order, Refusal.PriceAboveCap)
@@ -554,6 +567,11 @@ def amend(market: Market, command: Command) -> None:
     """Lower an order in place, or cancel and re-enter it as one command (R38)."""
     series, order, price, qty = admit_amend(market, command)
     # From here the command must succeed.
+    order_change(market, series, order, price, qty)
+
+
+def order_change(market: Market, series: Series, order: Order, price: int, qty: int) -> None:
+    """Give an order another price or open quantity: in place if it only gets less, else it enters anew."""
     if price == order.limit and qty <= order.open_qty:
         amend_lower(market, series, order, qty)
         emit_order(market, EventKind.AMENDED, order)
@@ -596,7 +614,7 @@ def check_amend_numbers(market: Market, command: Command, live: Order | None) ->
     if command.flags & AmendFlag.PRICE:
         check_price(market, series, command.price)
     market.refuse_if(command.flags not in (1, 2, 3), Refusal.BadTerms, "flags", command.flags)
-    priceless = command.flags & AmendFlag.PRICE and live is not None and (live.is_plain or live.peg)
+    priceless = command.flags & AmendFlag.PRICE and live is not None and (live.is_plain or live.peg or live.planned)
     market.refuse_if(priceless, Refusal.BadTerms, "price", command.price)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rightsx.protocol import EventKind, Refusal
 from rightsx.reference.lots import lots_eligible, lots_take
+from rightsx.reference.plans import units_recall, usable_qty
 from rightsx.reference.state import Account, Market, Series, escrow_share
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ def redeem(market: Market, command: Command) -> None:
     market.check_living(series, account)
     market.refuse_if(not store_allowed(series, store), Refusal.StoreNotInProduct, "other_account", store)
     market.refuse_if(series.value == 0, Refusal.NoRedeemableValue, "series", series.id)
-    free = market.holding(account.id, series).free_qty
-    market.refuse_if(qty > free, Refusal.InsufficientUnits, "qty", qty, free)
+    usable = usable_qty(market, series, account.id)
+    market.refuse_if(qty > usable, Refusal.InsufficientUnits, "qty", qty, usable)
     # From here the command must succeed.
+    units_recall(market, series, account.id, qty)
     redeem_units(market, series, account, qty, store)
 
 
@@ -77,12 +79,13 @@ def redeem_bill(market: Market, command: Command) -> None:
     rest = bill
     for series in usable:
         if series.value:
-            qty = min(market.holding(account.id, series).free_qty, rest // series.value)
+            qty = min(usable_qty(market, series, account.id), rest // series.value)
             rest -= qty * series.value
             walk.append((series, qty))
     market.emit(EventKind.BILL_REDEEMED, account=account.id, order_id=product, amount=bill, fee=rest, extra=store)
     for series, qty in walk:
         if qty:
+            units_recall(market, series, account.id, qty)
             redeem_units(market, series, account, qty, store)
 
 

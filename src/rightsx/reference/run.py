@@ -30,6 +30,7 @@ from rightsx.reference import (
     holders,
     listing,
     orders,
+    plans,
     primary,
     publication,
     redemption,
@@ -77,6 +78,7 @@ _HOT: Final[dict[CommandKind, Callable[[Market, Command], None]]] = {
     CommandKind.PAY_BILL: baskets.pay_bill,
     CommandKind.BUY_PRODUCT: baskets.buy_product,
     CommandKind.ROLL: baskets.roll,
+    CommandKind.PLAN_SALE: plans.plan_sale,
 }
 _COLD: Final[dict[CommandKind, Callable[[Market, Command, dict[str, Any]], None]]] = {
     CommandKind.REGISTER_MERCHANT: listing.register_merchant,
@@ -154,6 +156,8 @@ def fire(market: Market, timer: Timer) -> None:
         _SERIES_TIMERS[timer.kind](market, market.series[timer.subject - 1])
     elif timer.kind == TimerKind.FORGET:
         forget(market, (timer.subject, timer.ref))
+    elif timer.kind == TimerKind.PLAN_DUE:
+        plans.plan_due(market, timer.subject, market.series[timer.ref - 1])
     else:
         _OTHER_TIMERS[timer.kind](market, timer.subject)
 
@@ -204,7 +208,9 @@ def remember(market: Market, command: Command, payload: dict[str, Any], start: i
     if key is None:
         return
     events = market.out[start:]
-    named = [event for event in events if event.kind in (EventKind.ACCEPTED, EventKind.AMENDED, EventKind.VOUCHER_LOCKED)]
+    # What a plan's order gives back to a redemption or a voucher is no answer to it.
+    naming = (EventKind.ACCEPTED, EventKind.VOUCHER_LOCKED, *([EventKind.AMENDED] if command.kind == CommandKind.AMEND else []))
+    named = [event for event in events if event.kind in naming]
     order_id = named[0].order_id if named else 0
     fills = [event for event in events if event.kind == EventKind.FILL]
     filled = sum(event.qty for event in fills if order_id in (event.order_id, event.other_order_id))

@@ -62,10 +62,11 @@ class TimerKind(IntEnum):
     LAST_TRADE = 6
     EXPIRY = 7
     FORGET = 8
+    PLAN_DUE = 9
 
 
-# Good-till-date and cancel-after are of one class: among them the sequence of creation decides (R2).
-CLASS_OF: Final = dict(zip(TimerKind, (0, 1, 2, 2, 3, 4, 5, 6), strict=True))
+# Good-till-date, cancel-after and plans are of one class: among them the sequence of creation decides (R2).
+CLASS_OF: Final = dict(zip(TimerKind, (0, 1, 2, 2, 3, 4, 5, 6, 2), strict=True))
 
 
 class RefusedError(Exception):
@@ -80,7 +81,7 @@ class RefusedError(Exception):
 class Timer(NamedTuple):
     """Something that falls due, in the order in which timers run (R2).
 
-    `subject` is the id of a series, voucher, order or account; `ref` is the reference to forget.
+    `subject` is the id of a series, voucher, order or account; `ref` is the reference to forget, or the series of a plan.
     """
 
     due_ns: int
@@ -139,6 +140,21 @@ class Voucher:
 
 
 @dataclass(slots=True)
+class Plan:
+    """What an account sells of a series if it is still unused, and how far that has come (R55)."""
+
+    account: int
+    from_ns: int
+    price: int
+    last_price: int
+    falls: int
+    keep: int
+    step: int = 0  # how often it was due
+    order_id: int = 0  # of the order that it placed last, which may be gone
+    timer_seq: int = 0
+
+
+@dataclass(slots=True)
 class Series:
     """One series: its terms, its book, and the sums of its face ledger (R11)."""
 
@@ -156,6 +172,7 @@ class Series:
     stops: dict[int, Order] = field(default_factory=dict)
     holdings: dict[int, Holding] = field(default_factory=dict)
     vouchers: dict[int, Voucher] = field(default_factory=dict)
+    plans: dict[int, Plan] = field(default_factory=dict)  # by account
     in_auction: bool = False
     uncross_waits: bool = False
     halted: bool = False
@@ -278,6 +295,7 @@ class Market:
         self.members: dict[tuple[int, int], int] = {}
         self.orders: dict[int, Order] = {}
         self.holding_count = 0
+        self.plan_count = 0
         self.claims: dict[tuple[int, int], int] = {}
         self.references: dict[tuple[int, int], Reference] = {}
         self.timers: SortedList = SortedList()

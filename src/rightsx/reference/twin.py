@@ -27,15 +27,17 @@ from rightsx.protocol import (
 from rightsx.reference.auction import auction_table
 from rightsx.reference.audit import check, state_hash
 from rightsx.reference.lots import lots_cost
+from rightsx.reference.plans import plan_due_ns
 from rightsx.reference.run import run
 from rightsx.reference.state import PLATFORM, Market, Series
-from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, ProductView, SeriesView, VoucherView
+from rightsx.views import AccountView, AuctionRow, HoldingView, Level, OrderView, PlanView, ProductView, SeriesView, VoucherView
 from rightsx.vocabulary import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rightsx.reference.book import Order
+    from rightsx.reference.state import Plan
 
 _KINDS = frozenset(CommandKind)
 
@@ -238,7 +240,18 @@ class ReferenceExchange:
             deadline_ns=order.deadline_ns or None,
             fee_charged=order.fee_charged,
             peg=order.peg or None,
+            planned=order.planned,
         )
+
+    def plans(self, *, account: int = 0, series: int = 0) -> list[PlanView]:
+        """List plans, of an account or in a series if named, by series and account."""
+        return [
+            plan_view(one, plan, live=plan.order_id in self._market.orders)
+            for one in self._market.series
+            if series in (0, one.id)
+            for _, plan in sorted(one.plans.items())
+            if account in (0, plan.account)
+        ]
 
     def voucher(self, voucher_id: int) -> VoucherView | None:
         """Copy a voucher whose row is still there, or None."""
@@ -278,6 +291,21 @@ class ReferenceExchange:
     def member(self, merchant: int, member: int) -> int | None:
         """Give the account of an imported member, or None."""
         return self._market.members.get((merchant, member))
+
+
+def plan_view(series: Series, plan: Plan, *, live: bool) -> PlanView:
+    """Copy a plan in a series; `live` says whether its order is."""
+    return PlanView(
+        series=series.id,
+        account=plan.account,
+        from_ns=plan.from_ns,
+        price=plan.price,
+        last_price=plan.last_price,
+        falls=plan.falls,
+        keep=plan.keep,
+        due_ns=plan_due_ns(series, plan) if plan.timer_seq else None,
+        order_id=plan.order_id if live else None,
+    )
 
 
 def series_view(found: Series, name: str, channels: Sequence[str]) -> SeriesView:

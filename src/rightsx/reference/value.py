@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rightsx.protocol import CancelReason, EventKind, Policy
 from rightsx.reference.listing import arm_next_step
 from rightsx.reference.orders import orders_cancel, pegs_move
+from rightsx.reference.plans import plans_end
 from rightsx.reference.state import Market, Series, escrow_share, pro_rata
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def decay(market: Market, series: Series) -> None:
         series.reference = min(series.reference, series.cap)
     arm_next_step(market, series)
     cap = series.cap
-    swept = [order for order in series.orders() if sweep_price(order) > cap and not (order.peg and cap >= 1)]
+    swept = [order for order in series.orders() if sweep_price(order) > cap and not ((order.peg or order.planned) and cap >= 1)]
     orders_cancel(market, swept, CancelReason.PRICE_ABOVE_CAP)
     if value != before:
         pegs_move(market, series)
@@ -52,6 +53,7 @@ def last_trade(market: Market, series: Series) -> None:
     series.in_auction = series.uncross_waits = False
     market.emit(EventKind.TRADING_ENDED, series=series.id)
     orders_cancel(market, series.orders(), CancelReason.LAST_TRADE)
+    plans_end(market, series)
 
 
 def expire(market: Market, series: Series) -> None:

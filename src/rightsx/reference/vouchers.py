@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rightsx.protocol import TIME_END, EventKind, Policy, Refusal
 from rightsx.reference.lots import lots_return, lots_take
+from rightsx.reference.plans import units_recall, usable_qty
 from rightsx.reference.redemption import settlement_account
 from rightsx.reference.state import Market, Series, TimerKind, Voucher, escrow_share
 
@@ -31,6 +32,7 @@ def lock_voucher(market: Market, command: Command) -> None:
     series.voucher_count += 1
     voucher_id = series.id << 32 | series.voucher_count
     redeem_end, lapse = now + command.deadline_ns, now + command.deadline_ns + command.display
+    units_recall(market, series, command.account, qty)
     lots = lots_take(market.holding(command.account, series), qty)
     market.units_move(command.account, series, free=-qty, voucher=qty)
     terminals = command.stop_price % _U64
@@ -80,8 +82,8 @@ def admit_lock(market: Market, command: Command) -> Series:
     now, end = market.clock_ns, series.terms.expire_ns
     market.refuse_if(series.value == 0, Refusal.NoRedeemableValue, "series", series.id)
     market.refuse_if(now + ttl + grace > end, Refusal.VoucherBeyondExpiry, "deadline_ns", ttl + grace, end - now)
-    free = market.holding(account.id, series).free_qty
-    market.refuse_if(qty > free, Refusal.InsufficientUnits, "qty", qty, free)
+    usable = usable_qty(market, series, account.id)
+    market.refuse_if(qty > usable, Refusal.InsufficientUnits, "qty", qty, usable)
     return series
 
 
