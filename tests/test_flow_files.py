@@ -42,6 +42,34 @@ def test_what_simulate_writes_can_be_loaded(tmp_path, capsys):
     assert capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["flow.npy", "flow.npz"])
+def test_progress_is_told_of_commands(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("rightsx.loaders.flow.ROWS_AT_ONCE", 32)
+    heard = []
+    flow = np.concatenate([FLOW, FLOW])[:80]
+    save_flow(tmp_path / name, flow, progress=lambda *told: heard.append(told))
+    assert heard == [(32, 80), (64, 80), (80, 80)]
+    assert load_flow(tmp_path / name, progress=lambda *told: heard.append(told)).tobytes() == flow.tobytes()
+    assert heard[3:] == heard[:3]
+    with pytest.raises(MisuseError, match="progress was 'yes'"):
+        load_flow(tmp_path / name, progress="yes")
+
+
+@pytest.mark.parametrize("name", ["flow.npy", "flow.npz"])
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path, monkeypatch, name):
+    """As on a full disk, or when Ctrl-C comes in the midst of it."""
+    monkeypatch.setattr("rightsx.loaders.flow.ROWS_AT_ONCE", 32)
+    save_flow(tmp_path / name, FLOW[:9])
+
+    def stop(_done, _total):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        save_flow(tmp_path / name, FLOW, progress=stop)
+    assert load_flow(tmp_path / name).tobytes() == FLOW[:9].tobytes()
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
 def packed(**arrays):
     out = io.BytesIO()
     np.savez(out, **arrays)
