@@ -42,6 +42,8 @@ SETTINGS = """
 branch = true
 data_file = {data}
 source = {home}
+omit =
+    {others}
 [report]
 exclude_also =
     if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def coverage(folder, *arguments):
 
 def gaps(folder, tests):
     """Run pytest with these arguments and list what it did not meet of any kernel: file, kernel, lines, branches."""
-    (folder / "settings").write_text(SETTINGS.format(data=folder / "data", home=HOME))
+    others = "\n    ".join(str(path) for path in HOME.rglob("*.py") if path not in FILES)
+    (folder / "settings").write_text(SETTINGS.format(data=folder / "data", home=HOME, others=others))
     ran = coverage(folder, "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=1", *tests)
     assert ran.returncode == 0, ran.stdout[-4_000:] + ran.stderr[-2_000:]
     told = coverage(folder, "json", "-q", "-o", str(folder / "report"))
