@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from rightsx.errors import AuditError
 from rightsx.protocol import BPS, CASH_END, Side, TimeInForce
 from rightsx.reference.settle import ceil_bps, lock_due
-from rightsx.reference.state import TimerKind, series_timer
+from rightsx.reference.state import Plan, TimerKind, series_timer
 from rightsx.reference.value import sweep_price
 
 if TYPE_CHECKING:
     from rightsx.reference.book import Order
     from rightsx.reference.lots import Holding, Lot
-    from rightsx.reference.state import Market, Plan, Series
+    from rightsx.reference.state import Market, Series
 
 
 def require(holds: bool, claim: str, *values: object) -> None:  # noqa: FBT001 - a claim reads as one
@@ -251,8 +251,11 @@ def _series_rows(series: Series) -> list[Any]:
     ]
 
 
+_PLAN: Final = tuple(one.name for one in fields(Plan))
+
+
 def _plan_row(plan: Plan) -> list[int]:
-    return [getattr(plan, one.name) for one in fields(plan)]
+    return [getattr(plan, name) for name in _PLAN]
 
 
 def _order_row(order: Order) -> list[Any]:
