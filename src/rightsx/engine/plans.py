@@ -313,7 +313,7 @@ def check_wanted(state: int, slot: int) -> int:
         code = code if code != 0 else check_funds(state, series, DRAFT, slot)
     head = head_at(state, 0)
     if code == 0 and slot == NIL and head["live"] >= head["live_limit"]:
-        code = no(state, CAPACITY_EXCEEDED, 0, 0, 0)
+        return CAPACITY_EXCEEDED
     return code
 
 
