@@ -162,20 +162,25 @@ def hundred(market: Exchange, took: dict[str, list[float]]) -> None:
     took["Exchange.cancel"].append((tick() - start) / 100)
 
 
-# ── expiry ───────────────────────────────────────────────────────────────────────────────────────
+# ── what falls due at once ───────────────────────────────────────────────────────────────────────
 
 
-def expiry_table(runs: int, holders: int) -> Table:
-    """Time the end of a series that many people hold, under either policy: one command, every event."""
+def due_table(runs: int, holders: int) -> Table:
+    """Time the end of a series that many people hold, under either policy, and their plans: one command, every event."""
     rows: list[tuple[object, ...]] = []
     for policy in ("forfeit", "principal"):
-        each = [expiry(holders, policy) for _ in range(runs)]
-        rows.append((f"{policy}, {holders:,} holders", each[0][1], *spread([ns / 1e6 for ns, _ in each])))
-    return ("expiry of a series", "events", "ms, median", "ms, worst"), rows
+        each = [due(holders, policy, [to_ns("end", "2027-01-01")])[0] for _ in range(runs)]
+        rows.append((f"expiry, {policy}, {holders:,} holders", each[0][1], *spread([ns / 1e6 for ns, _ in each])))
+    days = [to_ns("day", f"2026-12-{day}") for day in (25, 26)]
+    both = [due(holders, "forfeit", days, planned=True) for _ in range(runs)]
+    for place, what in enumerate(("placed", "amended")):
+        each = [one[place] for one in both]
+        rows.append((f"a plan of each of {holders:,}: {what}", each[0][1], *spread([ns / 1e6 for ns, _ in each])))
+    return ("due at once", "events", "ms, median", "ms, worst"), rows
 
 
-def expiry(holders: int, policy: str) -> tuple[int, int]:
-    """Let a series expire of which everybody holds two units; gives the time, and how many events that made."""
+def due(holders: int, policy: str, moments: list[int], *, planned: bool = False) -> list[tuple[int, int]]:
+    """Move the clock in a market where everybody holds two units, perhaps with a plan; gives time and events of each move."""
     market = Exchange(keep_events=False, limits=Limits(accounts=2 * holders, holdings=2 * holders))
     shop = market.register_merchant("bench", time_ns=START)
     market.list_series(
@@ -191,10 +196,18 @@ def expiry(holders: int, policy: str) -> tuple[int, int]:
     out["qty"] = 1
     events = market.apply_batch(each.reshape(-1), out=out)
     assert (events["kind"] == EventKind.SOLD).sum() == holders
-    end = command_records([command(CommandKind.ADVANCE, time_ns=to_ns("end", "2027-01-01"))])
-    start = time.perf_counter_ns()
-    events = market.apply_batch(end, out=out)
-    return time.perf_counter_ns() - start, len(events)
+    if planned:
+        plan = command(CommandKind.PLAN_SALE, series=1, account=0, from_ns=moments[0], price=90, last_price=60, falls=6)
+        plans = np.repeat(command_records([plan]), holders)
+        plans["account"] = FIRST_OWNER + np.arange(holders)
+        market.apply_batch(plans, out=out)
+    took = []
+    for moment in moments:
+        move = command_records([command(CommandKind.ADVANCE, time_ns=moment)])
+        start = time.perf_counter_ns()
+        events = market.apply_batch(move, out=out)
+        took.append((time.perf_counter_ns() - start, len(events)))
+    return took
 
 
 # ── threads ──────────────────────────────────────────────────────────────────────────────────────
@@ -241,7 +254,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="runs per line (default 5)")
     parser.add_argument("--adds", type=int, default=workloads.ADDS, help="orders per flow in batches (default 1000000)")
     parser.add_argument("--calls", type=int, default=CALLS, help=f"single calls per line (default {CALLS})")
-    parser.add_argument("--holders", type=int, default=1_000_000, help="holders of the series that expires (default 1000000)")
+    parser.add_argument("--holders", type=int, default=1_000_000, help="holders where much is due at once (default 1000000)")
     parser.add_argument("--append", action="store_true", help="add the tables to HISTORY.md")
     options = parser.parse_args()
     tables = measured(options.adds, options.runs, options.calls, options.holders)
@@ -252,7 +265,7 @@ def main() -> int:
 def measured(adds: int, runs: int, calls: int, holders: int) -> list[Table]:
     """Measure all four tables."""
     Exchange()  # compiles, if that is still to be done
-    return [batch_table(adds, runs), call_table(runs, calls), expiry_table(runs, holders), thread_table(adds, runs)]
+    return [batch_table(adds, runs), call_table(runs, calls), due_table(runs, holders), thread_table(adds, runs)]
 
 
 if __name__ == "__main__":

@@ -163,11 +163,11 @@ def test_the_whole_exchange_makes_the_events_of_the_reference(name):
 
 @pytest.mark.unaudited
 def test_the_exchange_benchmark_measures_all_its_tables():
-    batches, calls, expiries, threads = bench_exchange.measured(1_500, 1, 200, 300)
+    batches, calls, due, threads = bench_exchange.measured(1_500, 1, 200, 300)
     assert [row[0] for row in batches[1]] == ["calm", "calm", "market", "market"]
     assert len({row[-1] for row in batches[1]}) == 2
     assert len(calls[1]) == 3
-    assert [row[1] for row in expiries[1]] == [4, 304]
+    assert [row[1] for row in due[1]] == [4, 304, 601, 601]
     assert len(threads[1]) == 1
 
 
