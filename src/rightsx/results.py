@@ -169,9 +169,9 @@ class OrderResult(Result):
         seq = last.other_order_id if last.kind == EventKind.DUPLICATE else last.command_seq
         events = [event for event in self.events if event.command_seq == seq]
         for place in range(len(events) - 1, -1, -1):
+            # Plans that were due before the command may have placed or amended orders, too (R55): the last one is its own.
             if events[place].kind in (EventKind.ACCEPTED, EventKind.AMENDED):
-                # What follows upon a plan that was due before the command is no answer to it (R55).
-                return [] if place and events[place - 1].kind == EventKind.PLAN_STEPPED else events[place:]
+                return events[place:]
         return []
 
     def _ends(self) -> list[Event]:
