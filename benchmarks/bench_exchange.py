@@ -197,7 +197,7 @@ def due(holders: int, policy: str, moments: list[int], *, planned: bool = False)
     events = market.apply_batch(each.reshape(-1), out=out)
     assert (events["kind"] == EventKind.SOLD).sum() == holders
     if planned:
-        plan = command(CommandKind.PLAN_SALE, series=1, account=0, from_ns=moments[0], price=90, last_price=60, falls=6)
+        plan = command(CommandKind.PLAN_SALE, series=1, account=0, start_ns=moments[0], price=90, last_price=60, falls=6)
         plans = np.repeat(command_records([plan]), holders)
         plans["account"] = FIRST_OWNER + np.arange(holders)
         market.apply_batch(plans, out=out)

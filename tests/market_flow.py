@@ -345,12 +345,12 @@ class Flow:
         rnd = self.random
         meant = {"account": self.account(), "series": self.series()}
         if rnd.random() < 0.12:
-            return meant | {"from_ns": 0}
+            return meant | {"start_ns": 0}
         price = rnd.randint(40, 110)
         last = rnd.choice((price, rnd.randint(20, price)))
         when = self.market.clock_ns + rnd.choice((1, rnd.randint(1, 30 * HOUR)))
         return meant | {
-            "from_ns": when,
+            "start_ns": when,
             "price": price,
             "last_price": last,
             "falls": rnd.choice((0, 1, 3, 12)),

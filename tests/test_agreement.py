@@ -634,7 +634,7 @@ class TwoExchanges(RuleBasedStateMachine):
     )
     def plan(self, series, account, ahead, price, less, falls, keep):
         named = {"price": price, "last_price": price - less, "falls": falls, "keep": keep} if ahead else {}
-        self.hot(K.PLAN_SALE, series=series, account=account, from_ns=self.market.clock_ns + ahead if ahead else 0, **named)
+        self.hot(K.PLAN_SALE, series=series, account=account, start_ns=self.market.clock_ns + ahead if ahead else 0, **named)
 
     @rule(
         series=st.integers(1, 3),

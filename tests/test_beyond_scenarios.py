@@ -128,7 +128,7 @@ def test_an_order_with_an_unknown_flag_is_refused():
 def test_who_ends_a_plan_names_nothing_else(field):
     """The verb names no numbers, but a record can."""
     market = stage()
-    record = command(CommandKind.PLAN_SALE, series=1, account=2, from_ns=0)
+    record = command(CommandKind.PLAN_SALE, series=1, account=2, start_ns=0)
     (event,) = market.apply(record._replace(**{field: 1}))
     assert (event.kind, event.code, event.amount, event.fee) == (EventKind.REFUSED, Refusal.BadTerms, 1, 0)
     assert market.apply(record)[0].kind == EventKind.SALE_PLANNED

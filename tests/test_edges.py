@@ -140,7 +140,7 @@ def opening():
     yield command(K.UPLOAD_VOUCHER, voucher_id=PLAIN << 32 | 2, terminal=1, redeemed_ns=T0_NS, store=1), b""
     for series, price in ((PLAIN, 91), (AUCTION, 75), (SIZES, 90)):
         plan = {"series": series, "price": price, "last_price": 70, "falls": 9, "keep": 2}
-        yield command(K.PLAN_SALE, account=CAT if series == PLAIN else ANN, from_ns=T0_NS + 2 * HOUR, **plan), b""
+        yield command(K.PLAN_SALE, account=CAT if series == PLAIN else ANN, start_ns=T0_NS + 2 * HOUR, **plan), b""
     yield command(K.CANCEL_AFTER, account=BOB, deadline_ns=T0_NS + 20 * HOUR, ref=2**64 - 1), b""
     yield command(K.HALT, series=HALTED), b""
     yield command(K.CHARGEBACK, account=DAN, amount=2**61), b""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from random import Random
+
 import pytest
 
-from rightsx import Exchange
+from rightsx import Exchange, schedule
 from rightsx.errors import MisuseError
 from rightsx.protocol import DAY_NS, T0_NS, CommandKind, EventKind, Refusal, command_records
 from rightsx.vocabulary import command
@@ -54,6 +57,7 @@ def test_the_price_falls_once_a_day_unless_something_else_is_said(market, given,
         ({"before_expiry": "9999d"}, Refusal.BadTime),
         ({"start": 0}, Refusal.BadTime),
         ({"start": T}, Refusal.BadTime),
+        ({"before_expiry": 0}, Refusal.BadTime),
         ({"start": T - 1, "keep": -1}, Refusal.BadQuantity),
         ({"start": T - 1, "last_price": 91}, Refusal.BadTerms),
         ({"start": T - 1, "series": 7}, Refusal.UnknownSeries),
@@ -87,6 +91,13 @@ def test_a_wrong_word_is_a_misuse(market, given):
     assert market.command_seq == 8, "nothing was sent"
 
 
+@pytest.mark.parametrize(("start", "allowed"), [(T0_NS, T0_NS + 1), (T, T - 1)])
+def test_the_nearest_good_start_is_told(market, start, allowed):
+    refused = market.plan_sale(series=1, account=2, price=90, start=start).refused
+    assert (refused.field, refused.found, refused.allowed) == ("start_ns", start, allowed)
+    assert str(refused) == f"BadTime: start_ns was {start:,}; {allowed:,} is allowed"
+
+
 def test_plans_are_listed_by_series_and_account(market):
     market.list_series(merchant=1, product="tea", par=100, issue_price=50, authorised=9, expire=T + DAY_NS, policy="forfeit")
     for series, account in ((2, 3), (1, 3), (2, 2)):
@@ -115,6 +126,77 @@ def test_its_order_says_that_it_is_a_plans(market):
     assert market.plan(series=1, account=2).order_id == market.orders()[1].order_id
 
 
+# ── the rule once more, by trying every number ───────────────────────────────────────────────────
+
+
+def brute_qty(most, there, lot, least, largest):
+    """Give the largest size up to `most`; but what is there stays where that is more and may stay."""
+    sizes = [qty for qty in range(1, most + 1) if qty % lot == 0 and least <= qty <= (largest or most)]
+    size = max(sizes, default=0)
+    return there if there <= most and there >= size else size
+
+
+def brute_limit(asked, last_price, tick, view):
+    """Give the least price on the tick from what is asked, or else the highest that cap and band allow, or the last one."""
+    allowed = [price for price in range(tick, 400, tick) if price <= min(view.cap, view.band[1] if view.band else 400)]
+    fitting = [price for price in allowed if price >= asked]
+    return max(last_price, min(fitting, default=max(allowed, default=0)))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_plan_asks_what_trying_every_number_finds(seed):
+    chance = Random(seed)
+    market = Exchange(engine=chance.choice(["compiled", "reference"]))
+    shop, ann, bob = (int(market.register_merchant("M", time_ns=T0_NS)), int(market.open_account()), int(market.open_account()))
+    tick, lot, least, largest = chance.choice((1, 3, 7)), chance.choice((1, 4)), chance.choice((0, 8)), chance.choice((0, 12))
+    life, keep = chance.choice((40, 5_000)), chance.choice((0, 2, 9))
+    times = sorted(chance.sample(range(2, life - 1), 2))
+    steps = schedule.stepwise([(T0_NS + times[0], 91), (T0_NS + times[1], 70)]) if seed % 2 else None
+    band = {"band_bps": 2_000, "reference_price": 80} if seed % 3 == 0 else {}
+    terms = {"tick": tick, "lot": lot, "min_qty": least, "max_qty": largest, "cap_bps": chance.choice((10_000, 9_100))}
+    end = T0_NS + life
+    assert market.list_series(
+        merchant=shop, product="p", par=100, issue_price=40, authorised=900, expire=end + 9, last_trade=end, policy="forfeit",
+        schedule=steps, **terms, **band,
+    )  # fmt: skip
+    for account in (ann, bob):
+        market.deposit(account=account, amount=10**6)
+    market.subscribe(series=1, account=ann, qty=chance.choice((5, 17, 40)))
+    price = tick * chance.randint(4, 16)
+    last_price = tick * chance.randint(1, price // tick)
+    falls, start = chance.choice((1, 2, 9)), chance.randint(T0_NS + 1, end - 15)
+    market.plan_sale(series=1, account=ann, price=price, last_price=last_price, start=start, falls=falls, keep=keep)
+    for time in range(falls + 1):
+        due = start + (end - start) * time // (falls + 1)
+        market.advance(to=max(due - 1, market.clock_ns))
+        if chance.random() < 0.4:
+            usable = market.holding(ann, 1).free_qty + market.holding(ann, 1).offered_qty
+            market.redeem(series=1, account=ann, qty=chance.randint(1, max(1, usable)))
+        if chance.random() < 0.3:
+            market.subscribe(series=1, account=ann, qty=chance.randint(1, 9))
+        if chance.random() < 0.3:
+            market.place(
+                series=1, account=bob, side="buy", qty=12, price=market.series(1).cap // tick * tick, time_in_force="ioc"
+            )
+        held, plan = market.holding(ann, 1), market.plan(series=1, account=ann)
+        stands = market.order(plan.order_id or 0)
+        asked = Fraction(price) - (price - last_price) * time // falls
+        made = market.advance(to=due)
+        (step,) = [event for event in made.events if event.kind == EventKind.PLAN_STEPPED]
+        most = max(0, held.free_qty + held.offered_qty - keep)
+        assert step.qty == brute_qty(most, held.offered_qty, lot, least, largest)
+        assert step.price == brute_limit(asked, last_price, tick, market.series(1))
+        view = market.series(1)
+        low, high = view.band or (1, 2**31)
+        wrong = (
+            Refusal.PriceAboveCap if step.price > view.cap else None if low <= step.price <= high else Refusal.OutsidePriceBand
+        )
+        changes = stands is None or step.qty > stands.open_qty or step.price != stands.price
+        assert step.code == (wrong if wrong and step.qty and changes else 0)
+        if not step.code:
+            assert market.holding(ann, 1).offered_qty == step.qty
+
+
 # ── answers to commands before which a plan was due ──────────────────────────────────────────────
 
 
@@ -129,6 +211,22 @@ def test_an_order_is_not_taken_for_the_one_that_a_plan_placed_before_it(market):
     assert (refused.order_id, refused.fills, refused.leaves_qty, refused.cancelled) == (0, (), 0, None)
     mine = market.amend(account=2, order_id=1, qty=3, time_ns=T - 5 * DAY_NS)
     assert (mine.order_id, mine.leaves_qty) == (1, 3)
+
+
+@pytest.mark.parametrize("halted", [False, True])
+def test_an_order_is_known_behind_a_plan_that_does_nothing(market, halted):
+    """What stands before it, PLAN_STEPPED without an order or with a code, has no order of the plan's behind it."""
+    market.list_series(merchant=1, product="coffee", par=100, issue_price=50, authorised=9, expire=T, policy="forfeit")
+    market.plan_sale(series=1, account=2 if halted else 3, price=90, before_expiry="7d", last_price=60)
+    if halted:
+        market.halt(series=1)
+    bid = {"series": 2, "account": 3, "side": "buy", "qty": 5, "price": 60, "ref": 9, "time_ns": T - 7 * DAY_NS}
+    for made in (market.place(**bid), market.place(**bid)):
+        assert [event.kind for event in made.events][:2] == [EventKind.PLAN_STEPPED, EventKind.ACCEPTED]
+        assert (made.order_id, made.filled_qty, made.leaves_qty, made.cancelled) == (1, 0, 5, None)
+    amended = market.amend(account=3, order_id=1, qty=7, time_ns=T - 6 * DAY_NS)
+    assert [event.kind for event in amended.events][:2] == [EventKind.PLAN_STEPPED, EventKind.AMENDED]
+    assert (amended.filled_qty, amended.leaves_qty) == (0, 7)
 
 
 def test_a_basket_counts_its_own_trades_alone(market):
@@ -171,6 +269,12 @@ def test_what_is_told_of_a_plan_can_be_read(market):
     market.resume(series=1)
     told = [describe(event) for event in market.advance(to=T - 6 * DAY_NS).events]
     assert told[0] == "the plan of account 2 in series 1 offers 20 at 90 as order 1"
+    told = [describe(event) for event in market.redeem(series=1, account=2, qty=20).events]
+    assert told[0] == "order 1 of account 2 cancelled with 20 open: USER"
+    told = [describe(event) for event in market.advance(to=T - 5 * DAY_NS).events]
+    assert told[0] == "the plan of account 2 in series 1 has nothing to offer"
+    market.subscribe(series=1, account=2, qty=20)
+    market.advance(to=T - 4 * DAY_NS)
     (ended, cancelled) = market.end_plan(series=1, account=2).events
     assert describe(ended) == "account 2 has no plan in series 1 any more"
     assert cancelled.kind == EventKind.CANCELLED
@@ -206,7 +310,7 @@ def test_many_plans_make_room_for_themselves():
     shop = market.register_merchant("Cafe", time_ns=T0_NS)
     market.list_series(merchant=shop, product="tea", par=100, issue_price=50, authorised=9_000, expire=T, policy="forfeit")
     people = range(2, 3_002)
-    planned = {"series": 1, "from_ns": T - 7 * DAY_NS, "price": 90, "last_price": 60, "falls": 3}
+    planned = {"series": 1, "start_ns": T - 7 * DAY_NS, "price": 90, "last_price": 60, "falls": 3}
     rows = [command(CommandKind.OPEN_ACCOUNT) for _ in people]
     for account in people:
         rows.append(command(CommandKind.DEPOSIT, account=account, amount=100))

@@ -42,7 +42,7 @@ class Plans(Commanding):
         on offer can still be redeemed until somebody buys it. One plan per account and series: another one replaces it. Refused:
         BadQuantity, BadPrice, BadTime (start is not ahead, or not before last trade), BadTerms, IdempotencyConflict,
         UnknownAccount, UnknownSeries, MerchantDefaulted, AccountFrozen, SeriesExpired, TradingClosed, MerchantCannotResell,
-        ResaleForbidden, CapacityExceeded. Costs O(1); each time it is due as much as an order.
+        ResaleForbidden, CapacityExceeded. Costs O(1), and each of the `falls` + 1 times at which it is due as much as an order.
 
         >>> from rightsx import Exchange
         >>> market = Exchange()
@@ -57,15 +57,15 @@ class Plans(Commanding):
         """
         found = self._find(series)
         if start is not None and before_expiry is None:
-            from_ns = to_ns("start", start) or ENDED - 1  # 0 would end the plan; as a start it has passed
+            start_ns = to_ns("start", start) or ENDED - 1  # 0 would end the plan; as a start it has passed
         elif start is None and before_expiry is not None:
             span = span_ns("before_expiry", before_expiry)
-            from_ns = max(ENDED + 1, found.terms.expire_ns - span) if found else TIME_END - 1
+            start_ns = max(ENDED + 1, found.terms.expire_ns - span) if found else TIME_END - 1
         else:
             raise MisuseError("a plan begins at its start, or so long before_expiry; name one of the two", Refusal.BadTime)
         lowest = price if last_price is None else last_price
         if falls is None:
-            days = -(-(found.terms.last_trade_ns - from_ns) // DAY_NS) if found else 0
+            days = -(-(found.terms.last_trade_ns - start_ns) // DAY_NS) if found else 0
             falls = min(max(days - 1, 0 if lowest == price else 1), MAX_FALLS)
         return self._do(
             results.Result,
@@ -73,7 +73,7 @@ class Plans(Commanding):
             time_ns,
             series=series,
             account=account,
-            from_ns=from_ns,
+            start_ns=start_ns,
             price=price,
             last_price=lowest,
             falls=falls,
@@ -82,12 +82,12 @@ class Plans(Commanding):
         )
 
     def end_plan(self, *, series: int, account: int, ref: int = 0, time_ns: Time | None = None) -> Result:
-        """End an account's plan in a series and cancel its order; where there is none, nothing happens.
+        """End an account's plan in a series and cancel its order; where there is none, that is said and no more happens.
 
         Refused: IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted, AccountFrozen, SeriesExpired,
         TradingClosed, MerchantCannotResell, ResaleForbidden.
         """
-        return self._do(results.Result, CommandKind.PLAN_SALE, time_ns, series=series, account=account, from_ns=ENDED, ref=ref)
+        return self._do(results.Result, CommandKind.PLAN_SALE, time_ns, series=series, account=account, start_ns=ENDED, ref=ref)
 
     def plan(self, *, series: int, account: int) -> PlanView | None:
         """Show an account's plan in a series, or None."""

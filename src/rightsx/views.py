@@ -203,7 +203,7 @@ class OrderView(NamedTuple):
 
 
 class PlanView(NamedTuple):
-    """A plan of an account to sell what is unused of a series from `from_ns` on (R55).
+    """A plan of an account to sell what is unused of a series from `start_ns` on (R55).
 
     `price` falls `falls` times, to `last_price`; `keep` units stay free. `due_ns` is when it is due next, None if its price
     has fallen for the last time; `order_id` its live order, or None.
@@ -211,7 +211,7 @@ class PlanView(NamedTuple):
 
     series: int
     account: int
-    from_ns: int
+    start_ns: int
     price: int
     last_price: int
     falls: int

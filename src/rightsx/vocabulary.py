@@ -181,7 +181,7 @@ COMMANDS: Final[Mapping[CommandKind, tuple[Argument, ...]]] = {
     CommandKind.PLAN_SALE: (
         _SERIES,
         _ACCOUNT,
-        _argument("from_ns", "from when on what is unused is sold, 0 to end the plan", Refusal.BadTime, None, "deadline_ns"),
+        _argument("start_ns", "from when on what is unused is sold, 0 to end the plan", Refusal.BadTime, None, "deadline_ns"),
         _argument("price", "what a unit shall cost at first, 0 to end the plan", Refusal.BadPrice, 0),
         _argument("last_price", "what it shall cost at last, 0 to end the plan", Refusal.BadPrice, 0, "stop_price"),
         _argument("falls", "how often the price falls", Refusal.BadTerms, 0, "display"),

@@ -119,7 +119,7 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
         },
     ),
     _E.REPRICED: Shape(
-        "peg {order_id} of account {account} enters anew: {side} {qty} at {price}",
+        "order {order_id} of account {account} moves with the value: {side} {qty} at {price}",
         {**_ORDER_FIELDS, "price": "its limit now", "qty": "units open now"},
     ),
     _E.SALE_PLANNED: Shape(
@@ -430,6 +430,8 @@ def describe(event: Event | np.void) -> str:
         sentence += _found_and_allowed(event)
     elif event.kind == EventKind.SALE_PLANNED and not event.amount:
         sentence = f"account {event.account} has no plan in series {event.series} any more"
+    elif event.kind == EventKind.PLAN_STEPPED and not event.code and not event.qty:
+        sentence = f"the plan of account {event.account} in series {event.series} has nothing to offer"
     elif event.kind == EventKind.PLAN_STEPPED and event.code:
         sentence = f"the plan of account {event.account} in series {event.series} changes nothing this time: {words['code']}"
     return sentence

@@ -100,7 +100,7 @@ def plan_sale(state: int, row: int) -> int:
     if command["deadline_ns"] != 0:
         at = plan_begin(state, account, series)
         plan = plan_at(state, at)
-        plan["from_ns"] = command["deadline_ns"]
+        plan["start_ns"] = command["deadline_ns"]
         plan["price"] = command["price"]
         plan["last_price"] = command["stop_price"]
         plan["falls"] = command["display"]
@@ -137,11 +137,11 @@ def admit_plan(state: int, row: int) -> int:
 def check_plan_numbers(state: int, row: int) -> int:
     """Refuse numbers that no plan, or none in this series, may have; it may turn out not to be there."""
     command = command_at(state, row)
-    series, from_ns = wide(command["series"]), command["deadline_ns"]
+    series, start_ns = wide(command["series"]), command["deadline_ns"]
     price, last, falls, keep = command["price"], command["stop_price"], command["display"], command["qty"]
     if not 0 <= keep < QTY_END:
         return no(state, BAD_QUANTITY, F_QTY, keep, 0 if keep < 0 else QTY_END - 1)
-    if from_ns == 0:
+    if start_ns == 0:
         return check_plan_ends(state, row)
     code = check_price(state, series, price, F_PRICE)
     code = code if code != 0 else check_price(state, series, last, F_STOP_PRICE)
@@ -149,8 +149,10 @@ def check_plan_numbers(state: int, row: int) -> int:
         return code
     first = world_at(state, 0)["clock_ns"] + 1
     end = series_at(state, series)["last_trade_ns"] if series_known(state, series) else TIME_END
-    if not first <= from_ns < end:
-        return no(state, BAD_TIME, F_DEADLINE_NS, from_ns, min(first, end - 1))
+    if end < first:
+        end = TIME_END  # Past last trade no start is good any more; that is said further on.
+    if not first <= start_ns < end:
+        return no(state, BAD_TIME, F_DEADLINE_NS, start_ns, first if start_ns < first else end - 1)
     if last > price:
         return no(state, BAD_TERMS, F_STOP_PRICE, last, price)
     least = 0 if last == price else 1
@@ -206,8 +208,8 @@ def plan_arm(state: int, at: int) -> None:
     plan["timer_seq"] = 0
     if plan["step"] <= plan["falls"]:
         series = wide(plan["series"])
-        span = series_at(state, series)["last_trade_ns"] - plan["from_ns"]
-        due_ns = plan["from_ns"] + mul_div(span, plan["step"], plan["falls"] + 1)
+        span = series_at(state, series)["last_trade_ns"] - plan["start_ns"]
+        due_ns = plan["start_ns"] + mul_div(span, plan["step"], plan["falls"] + 1)
         timer = timer_arm(state, due_ns, RANK_ORDER, T_PLAN_DUE, wide(plan["account"]), series)
         plan["timer"] = timer
         plan["timer_seq"] = timer_seq(state, timer)
@@ -282,7 +284,7 @@ def plan_due(state: int, account: int, series: int) -> None:
 
 @kernel
 def plan_qty(state: int, at: int, slot: int) -> int:
-    """Give how many units a plan has on offer from now on: R49 limits what is added, not what it has there already."""
+    """Give how many units a plan has on offer from now on: a size that R49 allows, or what stands there already."""
     plan = plan_at(state, at)
     terms = series_at(state, wide(plan["series"]))
     offered = open_qty(state, slot) if slot != NIL else 0
@@ -294,7 +296,9 @@ def plan_qty(state: int, at: int, slot: int) -> int:
     most = max(0, offered + min(free - plan["keep"], old))
     size = min(most, terms["max_qty"]) if terms["max_qty"] != 0 else most
     size -= size % terms["lot"]
-    return max(size if size >= terms["min_qty"] else 0, min(offered, most))
+    if size < terms["min_qty"]:
+        size = 0
+    return offered if size <= offered and offered <= most else size
 
 
 @kernel

@@ -181,7 +181,7 @@ VOUCHER: Final = np.dtype(
 # What an account sells of a series if it is still unused, and how far that has come (R55).
 PLAN: Final = np.dtype(
     [
-        *_numbers("from_ns", "price", "last_price", "falls", "keep", "step", "order_id", "timer_seq"),
+        *_numbers("start_ns", "price", "last_price", "falls", "keep", "step", "order_id", "timer_seq"),
         *((name, "<i4") for name in ("account", "series", "timer", "next", "prev", "spare")),
     ]
 )

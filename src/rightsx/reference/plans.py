@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def plan_sale(market: Market, command: Command) -> None:
     """Make, replace or end an account's plan in a series."""
     series = admit_plan(market, command)
-    account, from_ns = command.account, command.deadline_ns
+    account, start_ns = command.account, command.deadline_ns
     # From here the command must succeed.
     before = series.plans.get(account)
     market.emit(
@@ -48,15 +48,15 @@ def plan_sale(market: Market, command: Command) -> None:
         price=command.price,
         fee=command.stop_price,
         qty=command.qty,
-        amount=from_ns,
+        amount=start_ns,
         extra=command.display,
     )
     if before is not None:
         plan_end(market, series, before)
         if before.order_id in market.orders:
             order_cancel(market, series, market.orders[before.order_id], CancelReason.USER)
-    if from_ns:
-        plan = Plan(account, from_ns, command.price, command.stop_price, command.display, command.qty)
+    if start_ns:
+        plan = Plan(account, start_ns, command.price, command.stop_price, command.display, command.qty)
         series.plans[account] = plan
         market.plan_count += 1
         plan_arm(market, series, plan)
@@ -72,9 +72,11 @@ def admit_plan(market: Market, command: Command) -> Series:
     if begins:
         check_price(market, known, price)
         check_price(market, known, last, "stop_price")
-        first, end = market.clock_ns + 1, known.terms.last_trade_ns if known else TIME_END
-        late = not first <= command.deadline_ns < end
-        market.refuse_if(late, Refusal.BadTime, "deadline_ns", command.deadline_ns, min(first, end - 1))
+        first, start_ns = market.clock_ns + 1, command.deadline_ns
+        # Past last trade no start is good any more; that is said further on.
+        end = known.terms.last_trade_ns if known and known.terms.last_trade_ns >= first else TIME_END
+        late = not first <= start_ns < end
+        market.refuse_if(late, Refusal.BadTime, "deadline_ns", start_ns, first if start_ns < first else end - 1)
         market.refuse_if(last > price, Refusal.BadTerms, "stop_price", last, price)
         least = 0 if last == price else 1
         allowed = least if falls < least else MAX_FALLS
@@ -104,7 +106,7 @@ def plan_arm(market: Market, series: Series, plan: Plan) -> None:
 
 def plan_due_ns(series: Series, plan: Plan) -> int:
     """Say when a plan is due next."""
-    return plan.from_ns + (series.terms.last_trade_ns - plan.from_ns) * plan.step // (plan.falls + 1)
+    return plan.start_ns + (series.terms.last_trade_ns - plan.start_ns) * plan.step // (plan.falls + 1)
 
 
 def plan_end(market: Market, series: Series, plan: Plan) -> None:
@@ -170,13 +172,14 @@ def plan_wanted(market: Market, series: Series, plan: Plan, order: Order | None)
 
 
 def plan_qty(market: Market, series: Series, plan: Plan, open_qty: int) -> int:
-    """Give how many units a plan has on offer from now on: R49 limits what is added, not what it has there already."""
+    """Give how many units a plan has on offer from now on: a size that R49 allows, or what stands there already."""
     holding, terms = market.holding(plan.account, series), series.terms
     old = lots_eligible(holding, old_enough(market, series)) if terms.hold_ns else holding.free_qty
     most = max(0, open_qty + min(holding.free_qty - plan.keep, old))
     size = min(most, terms.max_qty or most)
     size -= size % terms.lot
-    return max(size if size >= terms.min_qty else 0, min(open_qty, most))
+    size = size if size >= terms.min_qty else 0
+    return open_qty if size <= open_qty <= most else size
 
 
 def check_wanted(market: Market, series: Series, wanted: Order, order: Order | None) -> None:

@@ -144,7 +144,7 @@ class Plan:
     """What an account sells of a series if it is still unused, and how far that has come (R55)."""
 
     account: int
-    from_ns: int
+    start_ns: int
     price: int
     last_price: int
     falls: int

@@ -298,7 +298,7 @@ def plan_view(series: Series, plan: Plan, *, live: bool) -> PlanView:
     return PlanView(
         series=series.id,
         account=plan.account,
-        from_ns=plan.from_ns,
+        start_ns=plan.start_ns,
         price=plan.price,
         last_price=plan.last_price,
         falls=plan.falls,
