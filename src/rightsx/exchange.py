@@ -195,7 +195,8 @@ class Exchange(Baskets, Plans):
         """Take back cash that a bank has reversed (R33).
 
         Cancels the account's orders, refunds primary units where cash is short, records what is still
-        missing as debt and then freezes. Refused: BadAmount, IdempotencyConflict, UnknownAccount.
+        missing as debt and then freezes. Refused: BadAmount, IdempotencyConflict, UnknownAccount,
+        CapacityExceeded (a debt beyond 2^62).
         """
         return self._do(results.Result, CommandKind.CHARGEBACK, time_ns, account=account, amount=amount, ref=ref)
 
@@ -375,7 +376,7 @@ class Exchange(Baskets, Plans):
     ) -> Result:
         """Give units of a trial series for nothing; `merchant` defaults to the series' own (R46).
 
-        Refused as a subscription is, and NotOwner for anyone but the merchant, BadTerms for a series
+        Refused as `subscribe` is, and NotOwner for anyone but the merchant, BadTerms for a series
         that is no trial.
         """
         actor = self._merchant_of(series) if merchant is None else merchant
@@ -624,7 +625,7 @@ class Exchange(Baskets, Plans):
     ) -> OrderResult:
         """Change an order's price or its open quantity (R38).
 
-        Lowering the quantity keeps the place; anything else enters anew. Refused as a place is, and
+        Lowering the quantity keeps the place; anything else enters anew. Refused as `place` is, and
         OrderNotOpen, NotOwner; then the old order stands untouched.
         """
         flags = int((AmendFlag.PRICE if price is not None else 0) | (AmendFlag.QTY if qty is not None else 0))
