@@ -140,3 +140,15 @@ def test_numbers_that_make_no_market_are_misuse(wrong):
 def test_what_is_no_design_is_misuse(wrong):
     with pytest.raises(MisuseError):
         design(**wrong, workers=1)
+
+
+def test_progress_is_told_in_steps_and_in_markets():
+    told = []
+    small = {"listing": Listing(days=2), "crowd": Crowd(holders=3, newcomers=3, makers=1)}
+    simulate(**small, step="12h", progress=lambda *step: told.append(step))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    told.clear()
+    design({"issue_price": [5_000]}, **small, trials=2, step="1d", workers=1, progress=lambda *step: told.append(step))
+    assert told == [(1, 2), (2, 2)]
+    with pytest.raises(MisuseError, match="progress was 7"):
+        simulate(**small, progress=7)

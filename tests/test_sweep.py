@@ -119,3 +119,15 @@ def test_a_table_shows_its_first_rows():
     text = repr(sweep(lambda a, **_: {"square": a * a}, {"a": list(range(1_000, 1_030))}, workers=1))
     assert "1,000,000" in text
     assert text.endswith("… 10 more")
+
+
+def test_progress_is_told_in_points():
+    told = []
+    sweep(summed, {"a": [1, 2, 3]}, workers=1, progress=lambda *step: told.append(step))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(MisuseError, match="progress was 'yes'"):
+        sweep(summed, {"a": [1]}, workers=1, progress="yes")
+
+
+def summed(a, seed):
+    return {"sum": a + seed % 2}

@@ -35,7 +35,7 @@ from rightsx.border import span_ns, switch
 from rightsx.errors import MisuseError
 from rightsx.frames import Frame, frame
 from rightsx.marketdata import MarketData
-from rightsx.progress import Bar
+from rightsx.progress import Progress, Step, following
 from rightsx.protocol import (
     CALLER_ID_FIRST,
     COMMAND,
@@ -330,7 +330,7 @@ class _Run:
         self.desk = Desk(self)
         self.every_ns = 0
         self.next_ns = NEVER
-        self.progress: Callable[[int, int], None] | None = None
+        self.progress: Step
         self._looked = 0
         self._end_ns = int(feed["time_ns"][-1]) if len(feed) else market.clock_ns
         self._rows = self.commands.room(0)
@@ -411,8 +411,7 @@ class _Run:
                 self.events.add(events)
                 self.marked.append(events[self.marks[: int(pump["marks"])]])
                 self.data.give_back(int(self.view["event_seq"][0]) + 1)
-                if self.progress is not None:
-                    self.progress(int(pump["feed"]), len(self.feed))
+                self.progress(int(pump["feed"]), len(self.feed))
         finally:
             self._hand_over(begun)
 
@@ -536,7 +535,7 @@ def backtest(
     every: str | int | timedelta = "1s",
     latency: str | int | timedelta | np.ndarray | Callable[[np.ndarray], np.ndarray] = 0,
     keep_events: bool = True,
-    progress: Callable[[int, int], None] | bool | None = None,
+    progress: Progress = None,
 ) -> BacktestResult:
     """Let a feed through a market while a strategy trades against it with an account.
 
@@ -544,7 +543,7 @@ def backtest(
     and funded; it is used up. `feed` is COMMAND[n] of hot kinds in order of time, for accounts and series that are there.
     `strategy` is a compiled step with its `memory`, a `Strategy`, or None for a plain replay. `every` is the interval of
     `on_market`. `latency` is ns, a span, a column of ns for the commands of the feed, or a function from their times
-    to one. `progress` is called with commands done and due, or True for a bar. Without `keep_events` the result has no `commands`
+    to one. `progress` is told of commands: see `rightsx.progress`. Without `keep_events` the result has no `commands`
     and `events`, and the market keeps no events any more: half of the time goes into them.
 
     The run ends with the feed: what was sent by then still arrives, but nobody is called any more.
@@ -556,8 +555,6 @@ def backtest(
         raise MisuseError(f"market was {market!r}; an Exchange is due")
     if memory is not None and not (isinstance(memory, np.ndarray) and memory.ndim >= 1 and memory.dtype.kind in "iufbV"):
         raise MisuseError(f"memory was {getattr(memory, 'dtype', type(memory).__name__)}; a NumPy array of numbers is due")
-    if progress not in (None, True, False) and not callable(progress):
-        raise MisuseError(f"progress was {progress!r}; True, False or a function is due")
     _check_feed(market, feed)
     trader = _account_of(market, feed, account, strategy)
     run = _Run(market, np.ascontiguousarray(feed), trader, _latency_of(latency, feed), keeps=switch("keep_events", keep_events))
@@ -574,12 +571,8 @@ def backtest(
         if memory is not None:
             run.memory = memory
     before = int(run.view["cash"][0]), run.units.copy()
-    bar = Bar("backtest", shown=progress is True)
-    run.progress = bar.step if progress is True else progress or None
-    try:
+    with following(progress, "backtest") as run.progress:
         run.run()
-    finally:
-        bar.close()
     return _result(run, before)
 
 

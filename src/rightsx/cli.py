@@ -119,6 +119,7 @@ def _add_quant_commands(commands: Any) -> None:
     simulate.add_argument("--seed", type=int, default=1, metavar="N", help="another seed, another market (default 1)")
     simulate.add_argument("--to", type=Path, metavar="FILE.npz", help="write commands, events and trades for NumPy")
     simulate.add_argument("--html", type=Path, metavar="FILE", help="write a page of pictures (extra plot)")
+    simulate.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _add_backtest(commands: Any) -> None:
@@ -400,7 +401,8 @@ def _simulate(options: Any) -> int:
 
     listing = Listing(par=options.par, issue_price=options.issue_price, days=options.days, steps=options.steps)
     with _page(options.html):
-        found = simulate(listing, Crowd(holders=options.holders, hazard=options.hazard), seed=options.seed)
+        crowd = Crowd(holders=options.holders, hazard=options.hazard)
+        found = simulate(listing, crowd, seed=options.seed, progress=not options.quiet)
         rows = [
             (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.1%}")
             for name, value in found.sums.items()

@@ -28,6 +28,7 @@ from rightsx.exchange import Exchange
 from rightsx.fairvalue import YEAR_NS, fair_value, terms_of
 from rightsx.frames import Frame, frame
 from rightsx.marketdata import MarketData
+from rightsx.progress import Progress, following
 from rightsx.protocol import (
     CALLER_ID_FIRST,
     COMMAND,
@@ -121,11 +122,17 @@ class Simulation:
 
 
 def simulate(
-    listing: Listing | None = None, crowd: Crowd | None = None, *, seed: int = 1, step: Any = "1h", engine: str = "compiled"
+    listing: Listing | None = None,
+    crowd: Crowd | None = None,
+    *,
+    seed: int = 1,
+    step: Any = "1h",
+    engine: str = "compiled",
+    progress: Progress = None,
 ) -> Simulation:
     """Play a market from its presale to its expiry. O(steps × (agents + commands)).
 
-    `MisuseError` for numbers that make no market.
+    `progress` is told of steps: see `rightsx.progress`. `MisuseError` for numbers that make no market.
 
     >>> small = simulate(Listing(days=2), Crowd(holders=5, newcomers=5, makers=1), engine="reference", step="6h")
     >>> small.sums["sold_units"] == small.market.series(1).sold
@@ -138,8 +145,11 @@ def simulate(
     begun = len(market.event_records)
     play.send(play.presale())
     end = T0_NS + listing.days * DAY_NS
-    for now in range(T0_NS + step_ns, end, step_ns):
-        play.send(play.hour(now, min(step_ns, end - now)))
+    hours = range(T0_NS + step_ns, end, step_ns)
+    with following(progress, "simulate") as told:
+        for done, now in enumerate(hours, 1):
+            play.send(play.hour(now, min(step_ns, end - now)))
+            told(done, len(hours))
     last = np.zeros(1, COMMAND)
     last["time_ns"], last["kind"] = end, CommandKind.ADVANCE
     play.send(last)
@@ -384,13 +394,13 @@ def design(
     trials: int = 8,
     step: Any = "6h",
     workers: int | None = None,
-    progress: bool = False,
+    progress: Progress = None,
 ) -> Sweep:
     """Try listings against agents before one is made: a row for each point of a grid of `Listing`'s fields.
 
     Columns are means over `trials` markets, and with `_low` and `_high` the band in which the mean lies at 95 %: revenue of the
     presale and royalties, units sold, the parts of the face that are used and rescued, face expired and decayed. The same people
-    meet every listing. O(points × trials markets).
+    meet every listing. `progress` is told of markets: see `rightsx.progress`. O(points × trials markets).
 
     >>> table = design({"issue_price": [5_000, 9_000]}, listing=Listing(days=10), crowd=Crowd(holders=20), trials=2, workers=1)
     >>> cheap, dear = table["sold_units"].tolist()

@@ -26,7 +26,7 @@ import numpy as np
 
 from rightsx.errors import MisuseError
 from rightsx.frames import arrow_stream, to_pandas, to_polars
-from rightsx.progress import Bar
+from rightsx.progress import Progress, following
 from rightsx.views import text_table
 
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ def sweep(
     *,
     seed: int = 0,
     workers: int | None = None,
-    progress: bool = False,
+    progress: Progress = None,
 ) -> Sweep:
     """Call a function at every point of a grid, in as many processes as there are cores (`workers`), and give the table.
 
     `function(**point, seed=…)` gives numbers by name, the same names at every point. `MisuseError` for an empty or wrong
-    grid, and where the names differ. An interrupt ends it at once.
+    grid, and where the names differ. `progress` is told of points: see `rightsx.progress`. An interrupt ends it at once.
 
     >>> sweep(lambda a, b, seed: {"sum": a + b}, {"a": [1, 2], "b": [10, 20]}, workers=1)["sum"].tolist()
     [11, 21, 12, 22]
@@ -122,15 +122,12 @@ def sweep(
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise MisuseError(f"workers was {workers!r}; 1 or more is due")
     seeds = [seed_of(point, seed) for point in points]
-    bar = Bar("sweep", shown=progress)
     rows: list[Mapping[str, float]] = []
-    try:
-        with contextlib.closing(_called(function, points, seeds, min(count, len(points)))) as found:
-            for row in found:
-                rows.append(row)
-                bar.step(len(rows), len(points))
-    finally:
-        bar.close()
+    called = contextlib.closing(_called(function, points, seeds, min(count, len(points))))
+    with following(progress, "sweep") as step, called as found:
+        for row in found:
+            rows.append(row)
+            step(len(rows), len(points))
     names = list(rows[0])
     for point, row in zip(points, rows, strict=True):
         if list(row) != names:
