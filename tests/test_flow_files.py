@@ -48,9 +48,9 @@ def test_progress_is_told_of_commands(tmp_path, monkeypatch, name):
     heard = []
     flow = np.concatenate([FLOW, FLOW])[:80]
     save_flow(tmp_path / name, flow, progress=lambda *told: heard.append(told))
-    assert heard == [(32, 80), (64, 80), (80, 80)]
+    assert heard == [(0, 80), (32, 80), (64, 80), (80, 80)]
     assert load_flow(tmp_path / name, progress=lambda *told: heard.append(told)).tobytes() == flow.tobytes()
-    assert heard[3:] == heard[:3]
+    assert heard[4:] == heard[:4]
     with pytest.raises(MisuseError, match="progress was 'yes'"):
         load_flow(tmp_path / name, progress="yes")
 
@@ -61,13 +61,30 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path, monkey
     monkeypatch.setattr("rightsx.loaders.flow.ROWS_AT_ONCE", 32)
     save_flow(tmp_path / name, FLOW[:9])
 
-    def stop(_done, _total):
-        raise OSError(28, "No space left on device")
+    def stop(done, _total):
+        if done:
+            raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
         save_flow(tmp_path / name, FLOW, progress=stop)
     assert load_flow(tmp_path / name).tobytes() == FLOW[:9].tobytes()
     assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_a_flow_is_written_through_a_link_and_beside_files_of_others(tmp_path):
+    (tmp_path / "flow.npy.part").write_bytes(b"somebody's")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "flow.npy").symlink_to(tmp_path / "there" / "flow.npy")
+    save_flow(tmp_path / "flow.npy", FLOW)
+    assert (tmp_path / "flow.npy").is_symlink()
+    assert load_flow(tmp_path / "there" / "flow.npy").tobytes() == FLOW.tobytes()
+    assert (tmp_path / "flow.npy.part").read_bytes() == b"somebody's"
+    (tmp_path / "there" / "flow.npy").chmod(0o600)
+    save_flow(tmp_path / "flow.npy", FLOW[:3])
+    assert (tmp_path / "there" / "flow.npy").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "plain").touch()
+    save_flow(tmp_path / "new.npy", FLOW[:3])
+    assert (tmp_path / "new.npy").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def packed(**arrays):

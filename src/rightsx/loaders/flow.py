@@ -10,6 +10,8 @@ A file is written beside its name and takes it when it is whole: a full disk or 
 
 from __future__ import annotations
 
+import os
+import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -37,9 +39,9 @@ _HEADS: Final = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_heade
 def save_flow(path: Path | str, commands: np.ndarray, *, progress: Progress = None) -> None:
     """Write COMMAND[n] to a `.npy`, or packed to a `.npz`; what stood there stays until all of it is written. O(n).
 
-    `progress` is told of commands: see `progress`. `MisuseError` for another suffix or dtype; an `OSError` passes.
+    `progress` is told of commands: see `rightsx.progress`. `MisuseError` for another suffix or dtype; an `OSError` passes.
     """
-    place = _place(path)
+    place = _place(path).resolve()  # through a link, which stays one
     commands_of(commands[:0] if isinstance(commands, np.ndarray) and commands.ndim else commands)
     with following(progress, place.name) as step, _written_whole(place) as stream:
         if place.suffix == ".npy":
@@ -53,19 +55,31 @@ def save_flow(path: Path | str, commands: np.ndarray, *, progress: Progress = No
 @contextmanager
 def _written_whole(place: Path) -> Iterator[IO[bytes]]:
     """Give a file beside this place, which takes its name at the end, or is gone if that does not come."""
-    part = place.with_name(f"{place.name}.part")
-    try:
-        with part.open("wb") as stream:
+    with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f"{place.name}.", delete=False) as stream:
+        part = Path(stream.name)
+        try:
             yield stream
-        part.replace(place)
-    finally:
-        part.unlink(missing_ok=True)
+            stream.close()
+            part.chmod(_mode(place))
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _mode(place: Path) -> int:
+    """Give the rights of the file that is there, or those that a new one would have."""
+    if place.exists():
+        return place.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _write(stream: IO[bytes], commands: np.ndarray, step: Step) -> None:
     """Write an array in NumPy's format, a part after the other."""
     head = {"descr": npy.dtype_to_descr(COMMAND), "fortran_order": False, "shape": commands.shape}
     npy.write_array_header_1_0(stream, head)
+    step(0, len(commands))
     for start in range(0, len(commands), ROWS_AT_ONCE):
         part = commands[start : start + ROWS_AT_ONCE]
         stream.write(part.tobytes())
@@ -75,8 +89,8 @@ def _write(stream: IO[bytes], commands: np.ndarray, step: Step) -> None:
 def load_flow(path: Path | str, *, progress: Progress = None) -> np.ndarray:
     """Read COMMAND[n] from a `.npy`, or from the member `commands` of a `.npz`. O(n).
 
-    `progress` is told of commands: see `progress`. `MisuseError` for another suffix; `InputFileError` for a file that is missing,
-    damaged, or holds anything else.
+    `progress` is told of commands: see `rightsx.progress`. `MisuseError` for another suffix; `InputFileError` for a file that is
+    missing, damaged, or holds anything else.
     """
     place = _place(path)
     with following(progress, place.name) as step:
@@ -128,6 +142,7 @@ def _read(stream: IO[bytes], place: Path, size: int, step: Step) -> np.ndarray:
     if due != left:
         raise InputFileError(place, 0, f"{shape[0]} commands of {COMMAND.itemsize} bytes were expected, {left} bytes were found")
     raw = bytearray()
+    step(0, shape[0])
     while part := stream.read(min(due - len(raw), ROWS_AT_ONCE * COMMAND.itemsize)):
         raw += part
         step(len(raw) // COMMAND.itemsize, shape[0])
