@@ -387,7 +387,7 @@ def rows_of(kind):
     return all_pairs(sensible(kind), edges_of(kind))
 
 
-# What the pairs meet of each kind, beside ClockBackwards and BadTime, which they meet of all.
+# What the pairs meet of each kind, beside ClockBackwards and BadTime, which the time of any command can meet.
 MEETS: Final = {
     K.PLACE: (
         "BadQuantity BadPrice BadAmount BadTerms IdempotencyConflict UnknownAccount UnknownSeries DuplicateId "
@@ -487,10 +487,11 @@ def test_both_exchanges_say_the_same_of_all_pairs_of_edges(stage, kind):
         met = {Refusal(code) for code in stage.met if code} - {Refusal.ClockBackwards, Refusal.BadTime}
         assert 0 in stage.met, "some are accepted"
         assert met == {Refusal[word] for word in MEETS[kind].split()}
+        # Whatever takes a `ref` can meet IdempotencyConflict; the module of the verbs says so once.
         assert met - {Refusal.IdempotencyConflict} <= documented(kind) | BY_RECORD.get(kind, set()), "its verb names them"
 
 
-def test_the_pairs_meet_every_refusal_of_a_hot_command():
+def test_the_table_of_what_is_met_leaves_out_the_kill_switch_alone():
     met = {Refusal[word] for words in MEETS.values() for word in words.split()} | {Refusal.ClockBackwards, Refusal.BadTime}
     of_listings = {Refusal.PolicyMissing, Refusal.ScheduleNotMonotone, Refusal.ScheduleBelowPrincipal}
     assert set(Refusal) - of_listings - met == {Refusal.Killed}

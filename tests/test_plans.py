@@ -98,6 +98,21 @@ def test_the_nearest_good_start_is_told(market, start, allowed):
     assert str(refused) == f"BadTime: start_ns was {start:,}; {allowed:,} is allowed"
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"last_price": 91}, "BadTerms: last_price was 91; 90 is allowed"),
+        ({"last_price": 60, "falls": 0}, "BadTerms: falls was 0; 1 is allowed"),
+        ({"falls": 5_000}, "BadTerms: falls was 5,000; 4,096 is allowed"),
+        ({"falls": -1}, "BadTerms: falls was -1; 0 is allowed"),
+        ({"keep": -1}, "BadQuantity: keep was -1; 0 is allowed"),
+        ({"price": 0}, "BadPrice: price was 0; 1 is allowed"),
+    ],
+)
+def test_what_is_allowed_is_told(market, given, told):
+    assert str(market.plan_sale(**{"series": 1, "account": 2, "price": 90, "start": T - 1, **given}).refused) == told
+
+
 def test_plans_are_listed_by_series_and_account(market):
     market.list_series(merchant=1, product="tea", par=100, issue_price=50, authorised=9, expire=T + DAY_NS, policy="forfeit")
     for series, account in ((2, 3), (1, 3), (2, 2)):
@@ -118,7 +133,7 @@ def test_plans_are_listed_by_series_and_account(market):
         market.plans(account="ann")
 
 
-def test_its_order_says_that_it_is_a_plans(market):
+def test_a_plans_order_says_so(market):
     market.place(series=1, account=2, side="sell", qty=1, price=99)
     market.plan_sale(series=1, account=2, price=90, before_expiry="7d")
     market.advance(to=T - 7 * DAY_NS)
@@ -143,58 +158,78 @@ def brute_limit(asked, last_price, tick, view):
     return max(last_price, min(fitting, default=max(allowed, default=0)))
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_a_plan_asks_what_trying_every_number_finds(seed):
-    chance = Random(seed)
+def market_with_a_plan(chance):
+    """Give a market of any sizes, band, cap and steps in which account 2 plans anything, and the times at which that is due."""
     market = Exchange(engine=chance.choice(["compiled", "reference"]))
-    shop, ann, bob = (int(market.register_merchant("M", time_ns=T0_NS)), int(market.open_account()), int(market.open_account()))
-    tick, lot, least, largest = chance.choice((1, 3, 7)), chance.choice((1, 4)), chance.choice((0, 8)), chance.choice((0, 12))
-    life, keep = chance.choice((40, 5_000)), chance.choice((0, 2, 9))
-    times = sorted(chance.sample(range(2, life - 1), 2))
-    steps = schedule.stepwise([(T0_NS + times[0], 91), (T0_NS + times[1], 70)]) if seed % 2 else None
-    band = {"band_bps": 2_000, "reference_price": 80} if seed % 3 == 0 else {}
-    terms = {"tick": tick, "lot": lot, "min_qty": least, "max_qty": largest, "cap_bps": chance.choice((10_000, 9_100))}
-    end = T0_NS + life
+    for make in (lambda: market.register_merchant("M", time_ns=T0_NS), market.open_account, market.open_account):
+        make()
+    life = chance.choice((40, 5_000))
+    end, times = T0_NS + life, sorted(chance.sample(range(2, life - 1), 2))
+    steps = schedule.stepwise([(T0_NS + times[0], 91), (T0_NS + times[1], 70)]) if chance.random() < 0.6 else None
+    band = {"band_bps": 1_000, "reference_price": 80} if chance.random() < 0.5 else {}
+    sizes = {"lot": chance.choice((1, 4)), "min_qty": chance.choice((0, 8)), "max_qty": chance.choice((0, 12))}
+    tick, cap = chance.choice((1, 3, 7)), chance.choice((10_000, 9_100))
     assert market.list_series(
-        merchant=shop, product="p", par=100, issue_price=40, authorised=900, expire=end + 9, last_trade=end, policy="forfeit",
-        schedule=steps, **terms, **band,
+        merchant=1, product="p", par=100, issue_price=40, authorised=900, expire=end + 9, last_trade=end, policy="forfeit",
+        schedule=steps, tick=tick, cap_bps=cap, **sizes, **band,
     )  # fmt: skip
-    for account in (ann, bob):
+    for account in (2, 3):
         market.deposit(account=account, amount=10**6)
-    market.subscribe(series=1, account=ann, qty=chance.choice((5, 17, 40)))
-    price = tick * chance.randint(4, 16)
-    last_price = tick * chance.randint(1, price // tick)
+    market.subscribe(series=1, account=2, qty=chance.choice((17, 40, 90)))
+    price = tick * chance.randint(50 // tick, 105 // tick)
+    plan = {"price": price, "last_price": tick * chance.randint(1, price // tick), "keep": chance.choice((0, 2, 9))}
     falls, start = chance.choice((1, 2, 9)), chance.randint(T0_NS + 1, end - 15)
-    market.plan_sale(series=1, account=ann, price=price, last_price=last_price, start=start, falls=falls, keep=keep)
-    for time in range(falls + 1):
-        due = start + (end - start) * time // (falls + 1)
-        market.advance(to=max(due - 1, market.clock_ns))
-        if chance.random() < 0.4:
-            usable = market.holding(ann, 1).free_qty + market.holding(ann, 1).offered_qty
-            market.redeem(series=1, account=ann, qty=chance.randint(1, max(1, usable)))
-        if chance.random() < 0.3:
-            market.subscribe(series=1, account=ann, qty=chance.randint(1, 9))
-        if chance.random() < 0.3:
-            market.place(
-                series=1, account=bob, side="buy", qty=12, price=market.series(1).cap // tick * tick, time_in_force="ioc"
-            )
-        held, plan = market.holding(ann, 1), market.plan(series=1, account=ann)
-        stands = market.order(plan.order_id or 0)
-        asked = Fraction(price) - (price - last_price) * time // falls
-        made = market.advance(to=due)
-        (step,) = [event for event in made.events if event.kind == EventKind.PLAN_STEPPED]
-        most = max(0, held.free_qty + held.offered_qty - keep)
-        assert step.qty == brute_qty(most, held.offered_qty, lot, least, largest)
-        assert step.price == brute_limit(asked, last_price, tick, market.series(1))
-        view = market.series(1)
-        low, high = view.band or (1, 2**31)
-        wrong = (
-            Refusal.PriceAboveCap if step.price > view.cap else None if low <= step.price <= high else Refusal.OutsidePriceBand
-        )
-        changes = stands is None or step.qty > stands.open_qty or step.price != stands.price
-        assert step.code == (wrong if wrong and step.qty and changes else 0)
-        if not step.code:
-            assert market.holding(ann, 1).offered_qty == step.qty
+    assert market.plan_sale(series=1, account=2, start=start, falls=falls, **plan)
+    return market, [start + (end - start) * time // (falls + 1) for time in range(falls + 1)]
+
+
+def test_a_plan_asks_what_trying_every_number_finds():
+    seen = set()
+    for seed in range(60):
+        chance = Random(seed)
+        market, dues = market_with_a_plan(chance)
+        for time, due in enumerate(dues):
+            moved = market.advance(to=max(due - 1, market.clock_ns))
+            seen |= {event.kind for event in moved.events if event.kind == EventKind.REPRICED}
+            held = market.holding(2, 1)
+            if chance.random() < 0.4:
+                market.redeem(series=1, account=2, qty=chance.randint(1, max(1, held.free_qty + held.offered_qty)))
+            if chance.random() < 0.3:
+                market.subscribe(series=1, account=2, qty=chance.randint(1, 9))
+            if chance.random() < 0.3:
+                most = market.series(1).cap // market.series(1).terms.tick * market.series(1).terms.tick
+                market.place(series=1, account=3, side="buy", qty=12, price=most, time_in_force="ioc")
+            seen |= step_by_hand(market, time, due)
+    assert seen == {"asked", "cap", "band", "last price", "nothing", "stays", "size", EventKind.REPRICED} | {
+        Refusal.PriceAboveCap,
+        Refusal.OutsidePriceBand,
+    }
+
+
+def step_by_hand(market, time, due):
+    """Let a plan be due, hold it to what every number says, and tell what decided."""
+    held, plan = market.holding(2, 1), market.plan(series=1, account=2)
+    stands = market.order(plan.order_id or 0)
+    made = market.advance(to=due)
+    if EventKind.DECAYED in {event.kind for event in made.events}:
+        return set()  # What stood there before the value fell is not known.
+    view = market.series(1)
+    terms, (low, high) = view.terms, view.band or (1, 2**31)
+    (step,) = [event for event in made.events if event.kind == EventKind.PLAN_STEPPED]
+    most = max(0, held.free_qty + held.offered_qty - plan.keep)
+    size = brute_qty(most, 0, terms.lot, terms.min_qty, terms.max_qty)
+    assert step.qty == brute_qty(most, held.offered_qty, terms.lot, terms.min_qty, terms.max_qty)
+    asked = Fraction(plan.price) - Fraction((plan.price - plan.last_price) * time // plan.falls)
+    assert step.price == brute_limit(asked, plan.last_price, terms.tick, view)
+    wrong = Refusal.PriceAboveCap if step.price > view.cap else None if low <= step.price <= high else Refusal.OutsidePriceBand
+    changes = stands is None or step.qty > stands.open_qty or step.price != stands.price
+    assert step.code == (wrong if wrong and step.qty and changes else 0)
+    if not step.code:
+        assert market.holding(2, 1).offered_qty == step.qty
+    told = {Refusal(step.code)} if step.code else set()
+    if step.price >= asked:
+        return told | {"asked", "size" if step.qty == size and size else "stays" if step.qty else "nothing"}
+    return told | {"last price" if step.price > min(view.cap, high) else "band" if step.price == high else "cap"}
 
 
 # ── answers to commands before which a plan was due ──────────────────────────────────────────────
@@ -276,7 +311,7 @@ def test_what_is_told_of_a_plan_can_be_read(market):
     market.subscribe(series=1, account=2, qty=20)
     market.advance(to=T - 4 * DAY_NS)
     (ended, cancelled) = market.end_plan(series=1, account=2).events
-    assert describe(ended) == "account 2 has no plan in series 1 any more"
+    assert describe(ended) == "account 2 has no plan in series 1"
     assert cancelled.kind == EventKind.CANCELLED
 
 

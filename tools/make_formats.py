@@ -57,7 +57,7 @@ STATE = """## The canonical state
 
 An order: id, account, side, limit, open, shown, display, filled, flags, time in force, deadline, stop price, budget, accept_seq,
 timer_seq, fee owed (Σ notional × bps − 10,000 × charged), fee charged, royalty owed (the same of the royalty), cash locked, [lots];
-a peg has its peg before the lots. A plan: account, from ns, price, last price, falls, keep, how often it was due, order id, timer_seq.
+a peg has its peg before the lots. A plan: account, start ns, price, last price, falls, keep, how often it was due, order id, timer_seq.
 A number of 2^63 or more is written as decimal text. A lot: acquired ns, seq, qty, cost, primary. A holding: account, free, offered, in vouchers, open bids, [lots].
 A voucher: id, account, qty, value, lock ns, redeemable until ns, lapse ns, timer_seq, terminal bits, redeemed, lapsed, [lots].
 

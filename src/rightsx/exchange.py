@@ -14,7 +14,8 @@ always integer minor units, quantities integer units, times ns since 1970 UTC or
 all verbs and not repeated below:
 
 - `time_ns=` stamps the command; without it the `clock=` of the exchange does, or the engine's own clock.
-- `ref=` is an idempotency key (1 … 2^64 − 1): the same command under it is answered, not done again.
+- `ref=` is an idempotency key (1 … 2^64 − 1): the same command under it is answered, not done again, another one is
+  IdempotencyConflict.
 - a refusal is `result.refused` with code and values, or a `RefusedError` under `raise_on_refusal=True`.
 - a wrong type or word is a `MisuseError` before anything is logged.
 
@@ -401,7 +402,7 @@ class Exchange(Baskets, Plans):
     def redeem(
         self, *, series: int, account: int, qty: int, store: int | str = 0, ref: int = 0, time_ns: Time | None = None
     ) -> RedeemResult:
-        """Turn free units into goods worth qty × v(t) at a store (R13).
+        """Turn free units, and what a plan of the account's has on offer (R55), into goods worth qty × v(t) at a store (R13).
 
         Refused: BadQuantity, IdempotencyConflict, UnknownAccount, UnknownSeries, MerchantDefaulted,
         AccountFrozen, SeriesExpired, StoreNotInProduct, NoRedeemableValue, InsufficientUnits.
@@ -422,7 +423,7 @@ class Exchange(Baskets, Plans):
         ref: int = 0,
         time_ns: Time | None = None,
     ) -> RedeemResult:
-        """Pay a bill of `amount` with whole units of a product, earliest expiry first (R14).
+        """Pay a bill of `amount` with whole units of a product, earliest expiry first, those of plans included (R14, R55).
 
         What is left is `cash_due`. Refused: BadAmount, IdempotencyConflict, UnknownAccount,
         UnknownSeries (no such product), MerchantDefaulted, AccountFrozen, StoreNotInProduct.
@@ -460,7 +461,7 @@ class Exchange(Baskets, Plans):
         ref: int = 0,
         time_ns: Time | None = None,
     ) -> VoucherResult:
-        """Freeze free units at their value for use offline at 1 to 64 terminals (R28).
+        """Freeze units, free or on offer by a plan (R55), at their value for use offline at 1 to 64 terminals (R28).
 
         `ttl` is how long it may be redeemed, `grace` how much longer an upload may take; terminals are
         numbers or names. Refused: BadQuantity, BadTime, BadTerms, IdempotencyConflict, UnknownAccount,
@@ -625,7 +626,8 @@ class Exchange(Baskets, Plans):
     ) -> OrderResult:
         """Change an order's price or its open quantity (R38).
 
-        Lowering the quantity keeps the place; anything else enters anew. Refused as `place` is, and
+        Lowering the quantity keeps the place; anything else enters anew. Pegs and orders of plans have no price of their own
+        to be changed (BadTerms). Refused as `place` is, and
         OrderNotOpen, NotOwner; then the old order stands untouched.
         """
         flags = int((AmendFlag.PRICE if price is not None else 0) | (AmendFlag.QTY if qty is not None else 0))

@@ -463,7 +463,7 @@ def _plan(
     keep: str = "0",
     ref: str = "0",
 ) -> Result:
-    """ACCOUNT SERIES price=N [last=N] start=TIME|before=SPAN [falls=N] [keep=N] [ref=N]: so long before the expiry"""
+    """ACCOUNT SERIES price=N [last=N] start=TIME|before=SPAN [falls=N] [keep=N] [ref=N]: `before` is so long before the expiry"""
     return run.market.plan_sale(
         series=run.id(series),
         account=run.id(account),
@@ -751,7 +751,7 @@ def _order_is(run: Scenario, order: str, *words: str, **numbers: str) -> None:
 
 
 def _plan_is(run: Scenario, account: str, series: str, *words: str, **numbers: str) -> None:
-    """ACCOUNT SERIES none | ACCOUNT SERIES KEY=N …"""
+    """ACCOUNT SERIES none | ACCOUNT SERIES KEY=N …: anything that a plan shows"""
     view = run.market.plan(account=run.id(account), series=run.id(series))
     if words:
         expect(words == ("none",) and view is None, " ".join(words), view)

@@ -59,6 +59,7 @@ class Twin(Protocol):
     def auction(self, series: int) -> list[AuctionRow]: ...  # noqa: D102
     def order(self, order_id: int) -> OrderView | None: ...  # noqa: D102
     def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]: ...  # noqa: D102
+    def plan(self, series: int, account: int) -> PlanView | None: ...  # noqa: D102
     def plans(self, *, account: int = 0, series: int = 0) -> list[PlanView]: ...  # noqa: D102
     def queue(self, series: int, side: Side) -> list[OrderView]: ...  # noqa: D102
     def voucher(self, voucher_id: int) -> VoucherView | None: ...  # noqa: D102

@@ -123,7 +123,8 @@ EVENTS: Final[Mapping[EventKind, Shape]] = {
         {**_ORDER_FIELDS, "price": "its limit now", "qty": "units open now"},
     ),
     _E.SALE_PLANNED: Shape(
-        "account {account} plans to sell what is unused of series {series} from {amount} ns on, at {price} falling to {fee}",
+        "account {account} plans to sell what is unused of series {series}, but for {qty}, from {amount} ns on, "
+        "at {price} falling to {fee} in {extra} steps",
         {
             "series": "the series",
             "account": "the holder",
@@ -429,7 +430,7 @@ def describe(event: Event | np.void) -> str:
     if event.kind == EventKind.REFUSED:
         sentence += _found_and_allowed(event)
     elif event.kind == EventKind.SALE_PLANNED and not event.amount:
-        sentence = f"account {event.account} has no plan in series {event.series} any more"
+        sentence = f"account {event.account} has no plan in series {event.series}"
     elif event.kind == EventKind.PLAN_STEPPED and not event.code and not event.qty:
         sentence = f"the plan of account {event.account} in series {event.series} has nothing to offer"
     elif event.kind == EventKind.PLAN_STEPPED and event.code:
@@ -465,7 +466,7 @@ def refusal_words(code: Refusal, field: str, found: int, allowed: int) -> str:
     if not field:
         return ""
     words = f"{_MEASURES.get((code, field), field)} was {found:,}"
-    return f"{words}; {allowed:,} is allowed" if code in RANGES else words
+    return f"{words}; {allowed:,} is allowed" if code in RANGES or (code, field) in RANGED_TERMS else words
 
 
 # Refusals of which `fee` says what would have been allowed; the others only name what they met.
@@ -494,6 +495,9 @@ RANGES: Final = frozenset(Refusal) - {
     Refusal.TerminalNotAllowed,
     Refusal.DoubleRedeem,
 }
+
+
+RANGED_TERMS: Final = frozenset({(Refusal.BadTerms, "falls"), (Refusal.BadTerms, "last_price")})  # as RANGES, of these arguments
 
 
 # The `flags` of a REFUSED event: a COMMAND field from 1, a payload's key from 32, a listing's term from 64.

@@ -206,19 +206,25 @@ def export_market(memory: MarketMemory, registry: Registry, venue: Venue) -> Mar
     _export_timers(memory, market)
     market.plan_count = int(world["plan_count"])
     for series in market.series:
-        series.plans = {plan.account: plan for plan in export_plans(memory, series.id)}
+        plans = [export_plan(memory, at_row) for at_row in plan_rows(memory, series.id)]
+        series.plans = {plan.account: plan for plan in plans}
     return market
 
 
-def export_plans(memory: MarketMemory, series: int) -> list[Plan]:
-    """Rebuild the plans of a series, by account. O(plans of the series)."""
+def plan_rows(memory: MarketMemory, series: int) -> list[int]:
+    """List the rows of the plans of a series. O(plans of the series)."""
     found = []
     at_row = int(memory.arrays[at.SERIES][series]["first_plan"])
     while at_row:
-        row = memory.arrays[at.PLAN][at_row]
-        found.append(Plan(**{one.name: int(row[one.name]) for one in fields(Plan)}))
-        at_row = int(row["next"])
-    return sorted(found, key=lambda plan: plan.account)
+        found.append(at_row)
+        at_row = int(memory.arrays[at.PLAN][at_row]["next"])
+    return found
+
+
+def export_plan(memory: MarketMemory, at_row: int) -> Plan:
+    """Rebuild a plan. O(1)."""
+    row = memory.arrays[at.PLAN][at_row]
+    return Plan(**{one.name: int(row[one.name]) for one in fields(Plan)})
 
 
 def _export_orders(memory: MarketMemory, market: Market) -> None:

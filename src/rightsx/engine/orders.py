@@ -372,7 +372,7 @@ def draft_accept(state: int, order_id: int, display: int) -> None:
     ticket["planned"] = wide(draft["planned"])
     ticket["peg"] = wide(draft["peg"])
     if draft["peg"] != 0 or draft["planned"] != 0:
-        series_at(state, wide(draft["series"]))["has_pegs"] = 1
+        series_at(state, wide(draft["series"]))["has_moving"] = 1
     if draft["time_in_force"] == GTD:
         ticket["timer"] = timer_arm(state, draft["deadline"], RANK_ORDER, T_ORDER_DUE, order_id, 0)
     order_register(state, slot)
@@ -670,7 +670,7 @@ def pegs_step(state: int) -> int:
 def pegs_gather(state: int, series: int) -> int:
     """Take every peg of a series out of its queue, into SCRATCH in order of acceptance; gives how many. O(orders).
 
-    So goes the order of a plan that stands above the cap (R55).
+    An order of a plan goes with them where it stands above the cap (R55).
     """
     count = 0
     cap = cap_of(state, series)
@@ -681,7 +681,7 @@ def pegs_gather(state: int, series: int) -> int:
             while slot != NIL:
                 ticket = ticket_at(state, slot)
                 if ticket["peg"] != 0 or (ticket["planned"] != 0 and ticket["limit"] > cap):
-                    scratch_write(state, count, ticket_at(state, slot)["accept_seq"], slot)
+                    scratch_write(state, count, ticket["accept_seq"], slot)
                     count += 1
                 slot = wide(order_at(state, slot)["next"])
             level = level_next(state, level)
@@ -699,7 +699,7 @@ def pegs_gather(state: int, series: int) -> int:
 
 @kernel
 def peg_enter(state: int, slot: int) -> None:
-    """Let one peg enter as a taker of its own; what would refuse it cancels it, and so does meeting anybody in a halt."""
+    """Let a peg or a plan's order enter as a taker of its own; what refuses it cancels it, and so does a match in a halt."""
     ticket = ticket_at(state, slot)
     series = wide(ticket["series"])
     side = wide(ticket["side"])
@@ -858,7 +858,7 @@ def amend(state: int, row: int) -> int:
 
 @kernel
 def order_change(state: int, slot: int, price: int, qty: int) -> None:
-    """Give an order another price or open quantity: in place if it only gets less, else it enters anew."""
+    """Give an order another price or open quantity: in place if the price stays and it does not grow, else it enters anew."""
     ticket = ticket_at(state, slot)
     if price == ticket["limit"] and qty <= open_qty(state, slot):
         amend_lower(state, slot, qty)

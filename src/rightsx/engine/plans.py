@@ -1,7 +1,11 @@
 """Use it or sell it: plans that sell what is still unused, at a falling price, and give back what is used after all (R55).
 
-PLAN ── by (account, series) in INDEX, in a list of its series ── TIMER: when it is due next
-└ order_id ─► its order, as long as that id is live; ids of the engine's are never given twice
+    PLAN ── by (account, series) in INDEX, in a list of its series ── TIMER: when it is due next
+      └ order_id ─► its order, as long as that id is live; ids of the engine's are never given twice
+
+There is one row for an account and a series. An order that is `planned` (TICKET) has a plan: who replaces or ends a plan cancels
+its order with it, last trade and default end both before anything else can happen. Planning and ending cost O(1), each
+time a plan is due as much as an order or an amend, and O(lots) where there is a holding period.
 """
 
 from __future__ import annotations
@@ -135,7 +139,7 @@ def admit_plan(state: int, row: int) -> int:
 
 @kernel
 def check_plan_numbers(state: int, row: int) -> int:
-    """Refuse numbers that no plan, or none in this series, may have; it may turn out not to be there."""
+    """Refuse numbers that no plan, or none in this series, may have; the series may be one that is not there."""
     command = command_at(state, row)
     series, start_ns = wide(command["series"]), command["deadline_ns"]
     price, last, falls, keep = command["price"], command["stop_price"], command["display"], command["qty"]
@@ -194,7 +198,7 @@ def plan_begin(state: int, account: int, series: int) -> int:
     plan["order_id"] = 0
     plan["next"] = first
     plan["prev"] = NIL
-    plan_at(state, first)["prev"] = at  # of row 0 nobody reads what is written
+    plan_at(state, first)["prev"] = at
     terms["first_plan"] = at
     index_put(state, plan_key(account), series, at)
     return at
@@ -261,25 +265,24 @@ def plan_due(state: int, account: int, series: int) -> None:
     order_at(state, DRAFT)["account"] = narrow(account)
     order_at(state, DRAFT)["word"] = qty << FLAG_BITS
     code = check_wanted(state, slot)
-    if slot == NIL and code == 0 and qty != 0:
+    enters = slot == NIL and code == 0 and qty != 0
+    if enters:
         plan["order_id"] = world_at(state, 0)["next_order_id"]
     event = event_at(state, event_about(state, E_PLAN_STEPPED, series, account))
-    if slot != NIL or (code == 0 and qty != 0):
+    if enters or slot != NIL:
         event["order_id"] = plan["order_id"]
     event["price"] = limit
     event["qty"] = qty
     event["extra"] = plan["step"] - 1
     event["code"] = code
     plan_arm(state, at)
-    if code != 0:
-        return
-    if slot == NIL:
-        if qty != 0:
-            draft_accept(state, 0, 0)
-    elif qty == 0:
-        order_cancel(state, slot, BY_USER)
-    else:
-        order_change(state, slot, limit, qty)
+    if enters:
+        draft_accept(state, 0, 0)
+    elif slot != NIL and code == 0:
+        if qty == 0:
+            order_cancel(state, slot, BY_USER)
+        else:
+            order_change(state, slot, limit, qty)
 
 
 @kernel
@@ -352,4 +355,5 @@ def units_recall(state: int, account: int, series: int, qty: int) -> None:
         order_cancel(state, slot, BY_USER)
     else:
         amend_lower(state, slot, offered - short)
+        # Not amended_event: what a plan gives back is no answer to the command, so that no `ref` remembers it.
         order_event(state, E_AMENDED, slot)

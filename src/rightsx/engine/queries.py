@@ -17,12 +17,15 @@ from rightsx.engine.export import (
     export_account,
     export_lots,
     export_order,
-    export_plans,
+    export_plan,
     export_series,
     export_voucher,
     level_slots,
     live_orders,
+    plan_rows,
 )
+from rightsx.engine.state import PLANS
+from rightsx.probing import pair_homes
 from rightsx.protocol import HOLDER, PROMISE, Side
 from rightsx.reference.book import Book
 from rightsx.reference.lots import lots_cost
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from rightsx.engine.memory import MarketMemory
     from rightsx.engine.registry import Registry
     from rightsx.protocol import Venue
+    from rightsx.reference.state import Series
 
 _IDS, _HASH = 6, -7046029254386353131
 _HALF = 0xFFFF_FFFF
@@ -255,17 +259,39 @@ class Queries:
             planned=bool(ticket["planned"]),
         )
 
+    def plan(self, series: int, account: int) -> PlanView | None:
+        """Copy an account's plan in a series, or None. O(terms of the series)."""
+        at_row = self._plan_row(series, account) if self._has_series(series) else 0
+        return self._plan(export_series(self._memory, series), at_row) if at_row else None
+
     def plans(self, *, account: int = 0, series: int = 0) -> list[PlanView]:
-        """List plans, of an account or in a series if named, by series and account. O(series + plans of those that are meant)."""
-        first = self._memory.arrays[at.SERIES]["first_plan"]
-        some = [series] if series else np.flatnonzero(first).tolist()
+        """List plans, of an account or in a series if named, by series and account. O(series + plans listed)."""
+        if series and not self._has_series(series):
+            return []
+        numbers = [series] if series else np.flatnonzero(self._memory.arrays[at.SERIES]["first_plan"]).tolist()
         found = []
-        for number in some if not series or self._has_series(series) else ():
-            plans = [plan for plan in export_plans(self._memory, number) if account in (0, plan.account)]
-            if plans:
+        for number in numbers:
+            mine = [self._plan_row(number, account)] if account else plan_rows(self._memory, number)
+            if any(mine):
                 terms = export_series(self._memory, number)
-                found += [plan_view(terms, plan, live=bool(self._order_slot(plan.order_id))) for plan in plans]
+                found += sorted(self._plan(terms, at_row) for at_row in mine)
         return found
+
+    def _plan(self, terms: Series, at_row: int) -> PlanView:
+        plan = export_plan(self._memory, at_row)
+        return plan_view(terms, plan, live=bool(self._order_slot(plan.order_id)))
+
+    def _plan_row(self, series: int, account: int) -> int:
+        """Find a plan as the kernels do, or 0."""
+        cells = self._memory.arrays[at.INDEX_TABLE]
+        key = PLANS - account
+        homes = pair_homes(np.array([key]), np.array([series]), int(self._memory.world["index_shift"]))
+        place = int(homes[0])
+        while slot := int(cells[place]["slot"]):
+            if (int(cells[place]["a"]), int(cells[place]["b"])) == (key, series):
+                return slot
+            place = (place + 1) % len(cells)
+        return 0
 
     def orders(self, *, account: int = 0, series: int = 0) -> list[OrderView]:
         """List live orders of an account, or of a series, in order of acceptance. O(orders, of an account its own)."""

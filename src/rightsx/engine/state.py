@@ -139,7 +139,7 @@ SERIES: Final = np.dtype(
         ("closed", "i1"),
         ("expired", "i1"),
         ("defaulted", "i1"),
-        ("has_pegs", "i1"),  # whether one was ever accepted
+        ("has_moving", "i1"),  # whether an order that moves with the value, a peg or a plan's, was ever accepted
         # the terms, as listed (R3)
         *_numbers(*Terms._fields),
         # the sums (R6, R11, R12)
@@ -178,7 +178,7 @@ VOUCHER: Final = np.dtype(
         ("lapsed", "<i4"),
     ]
 )
-# What an account sells of a series if it is still unused, and how far that has come (R55).
+# What an account sells of a series if it is still unused, and how far that has come (R55); row 0 is nobody's.
 PLAN: Final = np.dtype(
     [
         *_numbers("start_ns", "price", "last_price", "falls", "keep", "step", "order_id", "timer_seq"),
@@ -243,7 +243,8 @@ DONE, FULL, GROW, COLD, MORE, RARE = 0, 1, 2, 3, 4, 5  # how a run, or a step, e
 BUSY: Final = COLD  # of a single command, which is never a cold one: others are to be finished first
 EVENTS_PER_STEP: Final = 8
 ROWS_PER_STEP: Final = 4
-VOUCHERS: Final = -1  # the `a` of a voucher's index key; of a reference it is the account, of a plan a number below
+VOUCHERS: Final = -1  # the `a` of a voucher's index key; of a reference it is the account
+PLANS: Final = -2  # the `a` of an account's plans is this less its number; the `b` is the series
 
 # ── room ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -626,7 +627,7 @@ def task_pop(state: int) -> None:
     world["depth"] = world["depth"] - 1
 
 
-# ── the index of vouchers, references and plans ─────────────────────────────────────────────────────────
+# ── the index of vouchers, references and plans ────────────────────────────────────────────────────
 
 
 @leaf
@@ -684,8 +685,8 @@ def index_remove(state: int, a: int, b: int) -> None:
 
 @leaf
 def plan_key(account: int) -> int:
-    """Give the first part of the key of an account's plans; the second is the series."""
-    return -2 - account
+    """Give the `a` of an account's plans, below those of vouchers and references."""
+    return PLANS - account
 
 
 @kernel

@@ -85,7 +85,7 @@ def decay(state: int, series: int) -> None:
         row["reference"] = min(row["reference"], cap)
     step_arm(state, series)
     series_refresh(state, series)
-    if row["has_pegs"] != 0 and value != before:
+    if row["has_moving"] != 0 and value != before:
         task_push(state, K_STOPS, series, 0)
         task_push(state, K_PEGS, series, 0)
     if anything_above(state, series, cap):

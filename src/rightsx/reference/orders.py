@@ -442,7 +442,7 @@ def stop_enter(market: Market, series: Series, order: Order) -> None:
 def pegs_move(market: Market, series: Series) -> None:
     """Take all pegs out of the book and let them enter anew at the value of now, in order of acceptance.
 
-    So does the order of a plan that stands above the cap (R55).
+    An order of a plan goes with them where it stands above the cap (R55).
     """
     cap = series.cap
     pegs = [order for order in series.orders() if order.peg or (order.planned and order.limit > cap)]
@@ -454,7 +454,7 @@ def pegs_move(market: Market, series: Series) -> None:
 
 
 def peg_enter(market: Market, series: Series, order: Order) -> None:
-    """Let one peg enter as a taker of its own; what would refuse it cancels it, and so does meeting anybody in a halt."""
+    """Let a peg or a plan's order enter as a taker of its own; what refuses it cancels it, and so does a match in a halt."""
     plan = series.plans[order.account] if order.planned else None
     limit = plan_limit(series, plan) if plan else peg_limit(series, order.side, order.peg)
     low, high = series.band()
@@ -571,7 +571,7 @@ def amend(market: Market, command: Command) -> None:
 
 
 def order_change(market: Market, series: Series, order: Order, price: int, qty: int) -> None:
-    """Give an order another price or open quantity: in place if it only gets less, else it enters anew."""
+    """Give an order another price or open quantity: in place if the price stays and it does not grow, else it enters anew."""
     if price == order.limit and qty <= order.open_qty:
         amend_lower(market, series, order, qty)
         emit_order(market, EventKind.AMENDED, order)

@@ -1,8 +1,11 @@
 """Use it or sell it: plans that sell what is still unused, at a falling price, and give back what is used after all (R55).
 
-from ──┬──────┬──────┬──────┬──► last trade
-│ price│ falls│      │ last_price
-└ one order: all that is free and not to be kept ┄┄ redeemed? taken back ┄┄► AMENDED, REDEEMED
+    start ───────┬───────────┬───────────┬───────► last trade
+    price        │ falls     │ falls     │ last_price
+    one order: all that is free and not to be kept ┄┄ redeemed? taken back ┄┄► AMENDED, REDEEMED
+
+A plan is no type of order, because what nobody sells yet stays free to be used, given away or sold otherwise: its order is
+there only from `start` on, and is placed, amended or cancelled whenever the plan is due.
 """
 
 from __future__ import annotations
@@ -132,7 +135,7 @@ def plan_due(market: Market, account: int, series: Series) -> None:
     plan.step += 1
     order = market.orders.get(plan.order_id)
     wanted = plan_wanted(market, series, plan, order)
-    market.checked = 0
+    market.checked = 0  # what refuses it is checked in an order of its own
     code = 0
     try:
         check_wanted(market, series, wanted, order)

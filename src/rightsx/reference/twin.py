@@ -243,6 +243,12 @@ class ReferenceExchange:
             planned=order.planned,
         )
 
+    def plan(self, series: int, account: int) -> PlanView | None:
+        """Copy an account's plan in a series, or None. O(1)."""
+        one = self._market.find_series(series)
+        plan = one.plans.get(account) if one else None
+        return plan_view(one, plan, live=plan.order_id in self._market.orders) if one and plan else None
+
     def plans(self, *, account: int = 0, series: int = 0) -> list[PlanView]:
         """List plans, of an account or in a series if named, by series and account."""
         return [
