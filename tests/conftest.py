@@ -43,6 +43,7 @@ COVERING = {
     "test_hostile",
     "test_marketdata",
     "test_orderbook",
+    "test_plans",
     "test_random",
     "test_reports",
     "test_scenarios",
