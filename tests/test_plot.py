@@ -141,3 +141,12 @@ def test_the_package_loads_no_matplotlib():
     words = "import sys, rightsx.backtest, rightsx.plot; print('matplotlib' in sys.modules, 'polars' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("close", [90, 80, 70])
+def test_bars_that_all_rise_or_all_fall_are_drawn(close):
+    rows = np.zeros(2, BAR)
+    rows["start_ns"], rows["open"], rows["high"], rows["low"], rows["close"], rows["volume"] = [1, 10**12], 80, 95, 60, close, 4
+    ax = plot.candles(rows)
+    ax.figure.canvas.draw()
+    assert len(ax.patches) == 2

@@ -139,6 +139,8 @@ def candles(rows: np.ndarray, *, ax: Any = None) -> Any:
     wide = np.timedelta64(int(0.7 * (steps.min() if len(steps) and steps.min() > 0 else HOUR_NS)), "ns")
     rose = rows["close"] >= rows["open"]
     for chosen, colour in ((rose, BID), (~rose, ASK)):
+        if not chosen.any():
+            continue  # Matplotlib cannot place no bars by date.
         ax.vlines(times[chosen], rows["low"][chosen], rows["high"][chosen], color=colour, linewidth=0.9)
         bodies = np.maximum(np.abs(rows["close"] - rows["open"])[chosen], 0.02)
         ax.bar(times[chosen], bodies, wide, np.minimum(rows["open"], rows["close"])[chosen], color=colour, linewidth=0)
