@@ -1,7 +1,8 @@
-"""`rightsx backtest` and `rightsx simulate`: what they print, the pages that they write, and what they refuse."""
+"""`rightsx backtest`, `simulate` and `replay`: what they print, the pages that they write, and what they refuse."""
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import re
 import sys
@@ -113,6 +114,23 @@ def test_a_page_that_cannot_be_written_or_drawn_is_told_before_the_work(files, c
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main([*words, str(tmp_path / "page.html")]) == 2
     assert "rightsx[plot]" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not has_plot(), reason="matplotlib is absent: pip install 'rightsx[plot]'")
+def test_a_replay_writes_a_page_of_what_it_found_and_work_that_fails_writes_none(files, capsys, tmp_path):
+    _, feed = files
+    page = tmp_path / "page.html"
+    assert main(["replay", str(feed), "--format", "bitstamp", "--quiet", "--html", str(page)]) in (0, 1)
+    told, text = capsys.readouterr().out, page.read_text()
+    assert told.endswith(f"pictures: {page}\n")
+    assert text.count("<svg") == 3
+    assert "orders.csv against our queue" in text
+    assert html.escape(told.split("\n\npictures")[0]) in text
+    feed.write_text("no such file\n")
+    assert main(["replay", str(feed), "--format", "bitstamp", "--quiet", "--html", str(tmp_path / "new.html")]) == 2
+    assert main(["replay", str(feed), "--format", "bitstamp", "--quiet", "--html", str(page)]) == 2
+    assert not (tmp_path / "new.html").exists()
+    assert page.read_text() == text
 
 
 @pytest.mark.parametrize("words", [["simulate", "--days", "0"], ["simulate", "--hazard", "-1"], ["simulate", "--holders", "0"]])

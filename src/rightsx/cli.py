@@ -98,6 +98,7 @@ def _add_quant_commands(commands: Any) -> None:
     )
     replay.add_argument("file", type=Path, metavar="FILE")
     _add_venue_options(replay, required=True)
+    replay.add_argument("--html", type=Path, metavar="FILE", help="write a page of pictures (extra plot)")
     replay.add_argument("--quiet", action="store_true", help="no progress bar")
 
     _add_backtest(commands)
@@ -348,12 +349,22 @@ def _demo(options: Any) -> int:
 
 
 def _replay(options: Any) -> int:
-    from rightsx.replay import replay_file  # noqa: PLC0415
+    from rightsx.loaders import load_file  # noqa: PLC0415
+    from rightsx.replay import replay_feed, venue_flow  # noqa: PLC0415
 
-    result = replay_file(
-        options.file, form=options.format, stock=options.stock, errors=options.errors, progress=not options.quiet
-    )
-    print(result)
+    shown = not options.quiet
+    with _page(options.html):
+        feed = load_file(options.file, form=options.format, stock=options.stock, errors=options.errors, progress=shown)
+        result = replay_feed(feed, progress=shown)
+        print(result)
+        if options.html is not None:
+            from rightsx.backtest import backtest  # noqa: PLC0415
+            from rightsx.pages import write_replay  # noqa: PLC0415
+
+            flow = venue_flow(feed, progress=shown)
+            alone = backtest(flow.market(), flow.commands, progress=shown)
+            write_replay(result, alone, options.html, title=f"{options.file.name} against our queue", command=_command())
+            print(f"\npictures: {options.html}")
     return HOLDS if result.agrees else FAILS
 
 
@@ -421,14 +432,22 @@ def _simulate(options: Any) -> int:
 
 @contextlib.contextmanager
 def _page(path: Path | None) -> Iterator[None]:
-    """See that a page can be written and drawn before the work that it is to show."""
-    if path is not None:
-        from rightsx.plot import check_drawing  # noqa: PLC0415
+    """See that a page can be written and drawn before the work that it is to show; work that fails leaves no empty one."""
+    if path is None:
+        yield
+        return
+    from rightsx.plot import check_drawing  # noqa: PLC0415
 
-        check_drawing()
-        with path.open("a"):
-            pass
-    yield
+    check_drawing()
+    is_new = not path.exists()
+    with path.open("a"):
+        pass
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _command() -> str:

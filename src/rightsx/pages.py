@@ -29,6 +29,7 @@ dt { font-size: 13px; opacity: 0.75; } dd { margin: 0; font-size: 19px; font-var
 figure { background: #fff; border-radius: 8px; margin: 0 0 16px; padding: 8px; }
 svg { display: block; height: auto; width: 100%; }
 code { overflow-wrap: anywhere; }
+pre { font-size: 13px; line-height: 1.35; overflow-x: auto; }
 """
 
 
@@ -38,6 +39,14 @@ def write_backtest(result: BacktestResult, path: Path, *, title: str, command: s
     `MisuseError` without the extra `plot`. The file is written whole or not at all, but for what a disk may do.
     """
     pictures = [plot.equity(result)] if result.account else []
+    pictures += _traded(result)
+    pictures.append(plot.calendar(result.data))
+    _write(path, title, command, result.sums, pictures)
+
+
+def _traded(result: BacktestResult) -> list[Any]:
+    """Draw price and value, bars and depth of the series that traded most."""
+    pictures: list[Any] = []
     trades = result.data.trades
     if len(trades):
         numbers, counts = _counted(trades["series"])
@@ -47,8 +56,12 @@ def write_backtest(result: BacktestResult, path: Path, *, title: str, command: s
         pictures += [plot.prices(result.data, series), plot.candles(made), plot.depth(result.data, series)]
         if len(numbers) > 1:
             pictures.append(plot.discount_surface(result.data))
-    pictures.append(plot.calendar(result.data))
-    _write(path, title, command, result.sums, pictures)
+    return pictures
+
+
+def write_replay(found: object, result: BacktestResult, path: Path, *, title: str, command: str) -> None:
+    """Write the page of a replay: what was found, and the venue's orders alone in a market. As `write_backtest`."""
+    _write(path, title, command, {}, _traded(result), told=str(found))
 
 
 def write_simulation(found: Simulation, path: Path, *, command: str) -> None:
@@ -66,19 +79,22 @@ def _counted(column: Any) -> Any:
     return np.unique(column, return_counts=True)
 
 
-def _write(path: Path, title: str, command: str, sums: Mapping[str, float], pictures: list[Any]) -> None:
+def _write(path: Path, title: str, command: str, sums: Mapping[str, float], pictures: list[Any], *, told: str = "") -> None:
     drawn = []
     for ax in pictures:
         out = io.StringIO()
         ax.figure.savefig(out, format="svg", metadata={"Date": None})
         drawn.append(f"<figure>{out.getvalue()[out.getvalue().index('<svg') :]}</figure>")
-    told = [f"<div><dt>{html.escape(name.replace('_', ' '))}</dt><dd>{_number(value)}</dd></div>" for name, value in sums.items()]
+    numbers = [
+        f"<div><dt>{html.escape(name.replace('_', ' '))}</dt><dd>{_number(value)}</dd></div>" for name, value in sums.items()
+    ]
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>',
         f"<h1>{html.escape(title)}</h1><p><code>{html.escape(command)}</code></p>",
-        f"<dl>{''.join(told)}</dl>",
+        f"<dl>{''.join(numbers)}</dl>" if numbers else "",
+        f"<pre>{html.escape(told)}</pre>" if told else "",
         *drawn,
         "</body></html>\n",
     ]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rightsx.loaders import BitstampFeed, DatabentoFeed, ItchFeed, load_file
+from rightsx.loaders import BitstampFeed, DatabentoFeed, ItchFeed, LobsterFeed, load_file
 from rightsx.replay.bitstamp import BitstampReplay, replay_bitstamp, venue_story
 from rightsx.replay.databento import DatabentoReplay, replay_databento
 from rightsx.replay.flow import VenueFlow, bitstamp_flow, venue_flow
@@ -35,6 +35,7 @@ __all__ = [
     "bitstamp_flow",
     "replay_bitstamp",
     "replay_databento",
+    "replay_feed",
     "replay_file",
     "replay_itch",
     "replay_lobster",
@@ -51,7 +52,13 @@ def replay_file(
     `stock` is the one that is read out of a file of ITCH. Raises `MisuseError` for another format or a missing extra,
     `InputFileError` for a wrong file.
     """
-    feed = load_file(path, form=form, stock=stock, errors=errors, progress=progress)
+    return replay_feed(load_file(path, form=form, stock=stock, errors=errors, progress=progress), progress=progress)
+
+
+def replay_feed(
+    feed: BitstampFeed | DatabentoFeed | ItchFeed | LobsterFeed, *, progress: Progress = None
+) -> BitstampReplay | DatabentoReplay | ItchReplay | LobsterReplay:
+    """Replay what a loader of `rightsx.loaders` gave, through a new `OrderBook`. O(messages)."""
     if isinstance(feed, BitstampFeed):
         return replay_bitstamp(feed, progress=progress)
     if isinstance(feed, DatabentoFeed):
