@@ -10,13 +10,13 @@ A file is written beside its name and takes it when it is whole: a full disk or 
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
+from shutil import copymode
 from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
@@ -55,24 +55,16 @@ def save_flow(path: Path | str, commands: np.ndarray, *, progress: Progress = No
 @contextmanager
 def _written_whole(place: Path) -> Iterator[IO[bytes]]:
     """Give a file beside this place, which takes its name at the end, or is gone if that does not come."""
-    with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f"{place.name}.", delete=False) as stream:
-        part = Path(stream.name)
-        try:
+    part = place.with_name(f"{place.name}.{token_hex(4)}")
+    stream = part.open("xb")  # never a file of somebody else's
+    try:
+        with stream:
             yield stream
-            stream.close()
-            part.chmod(_mode(place))
-            part.replace(place)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def _mode(place: Path) -> int:
-    """Give the rights of the file that is there, or those that a new one would have."""
-    if place.exists():
-        return place.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+        if place.exists():
+            copymode(place, part)
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _write(stream: IO[bytes], commands: np.ndarray, step: Step) -> None:
