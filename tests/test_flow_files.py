@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -152,6 +155,58 @@ def test_a_bit_flipped_anywhere_is_refused_or_another_number(tmp_path, form):
             continue
         assert read.dtype == COMMAND
         assert form == "npy" or read.tobytes() == FLOW.tobytes()
+
+
+def archive(member, method):
+    """Pack one member, and give the bytes and where the directory at their end begins."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as bundle:
+        bundle.writestr("commands.npy", member)
+    raw = bytearray(out.getvalue())
+    return raw, raw.index(b"PK\x01\x02")
+
+
+def bad_block():
+    raw, _ = archive(plain(FLOW), zipfile.ZIP_DEFLATED)
+    raw[30 + len("commands.npy")] = 0xFF  # of deflate: a kind of block that there is not
+    return raw
+
+
+def data_that_end_early():
+    raw, at = archive(headed(100), zipfile.ZIP_STORED)
+    size = len(headed(100)) + (100 - len(FLOW)) * COMMAND.itemsize
+    raw[at + 20 : at + 28] = struct.pack("<2I", size, size)
+    return raw
+
+
+def unknown_packing():
+    raw, at = archive(plain(FLOW), zipfile.ZIP_STORED)
+    raw[at + 10] = 99
+    return raw
+
+
+def name_that_is_no_text():
+    raw, at = archive(plain(FLOW), zipfile.ZIP_STORED)
+    raw[at + 9] |= 8  # the names are UTF-8
+    raw[at + 46] = 0xFF
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("make", "cause"),
+    [
+        (bad_block, zlib.error),
+        (data_that_end_early, EOFError),
+        (unknown_packing, NotImplementedError),
+        (name_that_is_no_text, UnicodeDecodeError),
+        (lambda: b"PK", zipfile.BadZipFile),
+    ],
+)
+def test_whatever_zipfile_raises_is_one_error(tmp_path, make, cause):
+    (tmp_path / "f.npz").write_bytes(make())
+    with pytest.raises(InputFileError, match=r"a sound \.npz file was expected") as raised:
+        load_flow(tmp_path / "f.npz")
+    assert type(raised.value.__cause__) is cause
 
 
 def test_a_wrong_call_is_misuse(tmp_path):
